@@ -1,0 +1,1 @@
+"""ELMo for today's Python."""

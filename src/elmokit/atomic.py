@@ -1,0 +1,62 @@
+"""Write to a temporary name beside the target, then rename: a reader sees the old file or the new one, never a half."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; rename it over `target` on success, remove it on any error.
+
+    The suffixes of `target` are kept, since some writers choose a format by them.
+    """
+    temporary = _temporary_name(target)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target`; on success it takes the place of `target`, on any error it is removed.
+
+    An older folder of that name is moved aside first and removed last, so that one of the two always exists complete.
+    """
+    temporary = _temporary_name(target)
+    aside = _temporary_name(target)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        if target.exists():
+            os.rename(target, aside)
+        os.rename(temporary, target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            os.rename(aside, target)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary_name(target: Path) -> Path:
+    """A name beside `target` that nothing has: same file system, so that renaming is atomic."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unique = secrets.token_hex(4)
+    return target.with_name(f".{unique}.{target.name}")
+
+
+def _sync(path: Path) -> None:
+    """Force `path` to the disk before its name says that it is finished."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,20 @@
+"""The errors that users meet. Everything else they can cause is a plain `ValueError`."""
+
+
+class FormatError(ValueError):
+    """A file is not what it should be: damaged, cut short, of the wrong shape or of an unknown kind.
+
+    The message names the file, the dataset or line in it, what was expected and, where there is one, the fix.
+    """
+
+
+class MissingExtraError(ImportError):
+    """A feature needs a library that the core does not install.
+
+    Args:
+        feature: What was asked for, as the user would say it.
+        extra: The name of the extra that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional library: pip install 'elmokit[{extra}]'")
