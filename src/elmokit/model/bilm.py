@@ -1,0 +1,131 @@
+"""The bidirectional language model (section 3.1 of the paper), without its softmax.
+
+    x_t        = CharCnn(word t)
+    forward    h_{l,t} = LSTM_l(h_{l−1} up to t)      + h_{l−1,t} if l ≥ 2 and skip connections
+    backward   the same over the reversed sentence, with weights of its own
+    layers     [x; x], [→h_1; ←h_1], …, [→h_L; ←h_L]
+
+The two directions never meet below the mixing of layers. Shapes: L layers (of the LSTM; L + 1 with the word vectors),
+B sentences, T tokens with the sentence marks, U distinct words, W characters, P one direction's width, D = 2P.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elmokit.config import BiLMConfig
+from elmokit.model.char_cnn import CharCnn
+from elmokit.model.lstm import LstmLayer, LstmState, Recurrence, run_lstm
+from elmokit.text.batch import WordBatch
+
+StackState = tuple[LstmState, ...]
+"""One direction's states, lowest layer first."""
+
+
+class BiLMState(NamedTuple):
+    """What both directions remember after a batch, row by row."""
+
+    forward: StackState
+    backward: StackState
+
+
+class LstmStack(nn.Module):
+    """The LSTM layers of one direction; "time" runs in the order in which tokens are given.
+
+    Dropout falls on each layer's input, outside the residual: the skip connection adds the dropped input.
+
+    Args:
+        config: Sizes.
+        recurrence: What runs one layer over time.
+        dropout: Probability with which an input is dropped in training.
+    """
+
+    def __init__(self, config: BiLMConfig, recurrence: Recurrence = run_lstm, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(LstmLayer(config) for _ in range(config.layers))
+        self.skip_connections = config.skip_connections
+        self.recurrence = recurrence
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x_BTP: Tensor, lengths_B: Tensor | None = None, state: StackState | None = None
+    ) -> tuple[list[Tensor], StackState]:
+        """Read word vectors.
+
+        Args:
+            x_BTP: Word vectors in reading order.
+            lengths_B: Tokens of each row; None: all T.
+            state: The states before; None for zeros.
+
+        Returns:
+            Each layer's output, and the states after.
+        """
+        outputs: list[Tensor] = []
+        states: list[LstmState] = []
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, LstmLayer)
+            x_BTP = self.dropout(x_BTP)
+            y_BTP, after = self.recurrence(layer, x_BTP, lengths_B, None if state is None else state[number])
+            x_BTP = y_BTP + x_BTP if self.skip_connections and number > 0 else y_BTP
+            outputs.append(x_BTP)
+            states.append(after)
+        return outputs, tuple(states)
+
+
+class BiLM(nn.Module):
+    """Word characters → the L + 1 layers of vectors that ELMo mixes.
+
+    Args:
+        config: Sizes and clips.
+        recurrence: What runs one LSTM layer over time: `run_lstm` or a faster kernel with the same numbers.
+        dropout: Probability of dropping an input in training; 0 for inference and fine-tuning, as in AllenNLP.
+    """
+
+    def __init__(self, config: BiLMConfig, recurrence: Recurrence = run_lstm, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config = config
+        self.words = CharCnn(config.char_cnn, config.output_dim)
+        self.forward_stack = LstmStack(config, recurrence, dropout)
+        self.backward_stack = LstmStack(config, recurrence, dropout)
+
+    def forward(self, batch: WordBatch, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
+        """Compute all layers.
+
+        Args:
+            batch: Sentences with their marks.
+            state: What earlier batches left; None, the default, makes each sentence's vectors depend on it alone.
+
+        Returns:
+            layers_LBTD, L + 1 of them, zero at padding, and the state after the batch.
+        """
+        device = self.words.embedding.weight.device
+        lengths_B = torch.from_numpy(batch.lengths_B).to(device)
+        index_BT = torch.from_numpy(batch.index_BT).to(device)
+        x_UP = self.words(torch.from_numpy(batch.chars_UW).to(device))
+        return self.layers_of(x_UP[index_BT], lengths_B, state)
+
+    def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
+        """Compute all layers from word vectors; see `forward`."""
+        positions_T = torch.arange(x_BTP.shape[1], device=x_BTP.device)
+        reads_BT1 = (positions_T < lengths_B[:, None]).unsqueeze(-1)
+        x_BTP = x_BTP * reads_BT1
+        forward, forward_state = self.forward_stack(x_BTP, lengths_B, state and state.forward)
+        backward, backward_state = self.backward_stack(_reverse(x_BTP, lengths_B), lengths_B, state and state.backward)
+        layers = [torch.cat([x_BTP, x_BTP], -1)]
+        layers += [torch.cat([f, _reverse(b, lengths_B)], -1) * reads_BT1 for f, b in zip(forward, backward, strict=True)]
+        return torch.stack(layers), BiLMState(forward_state, backward_state)
+
+
+def _reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+    """Turn each row's tokens round; what stands past its length stays."""
+    positions_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+    turned_BT = lengths_B[:, None] - 1 - positions_T
+    order_BT = torch.where(turned_BT >= 0, turned_BT, positions_T)
+    return x_BTD.gather(1, order_BT.unsqueeze(-1).expand_as(x_BTD))
+
+
+def count_parameters(modules: Sequence[nn.Module]) -> int:
+    """Count the numbers that training may change."""
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
