@@ -1,0 +1,1 @@
+"""Further uses of the vectors: what they know of word senses."""
