@@ -1,0 +1,1 @@
+"""Files → strings → sentences → tokens → ids, with Python and NumPy alone."""
