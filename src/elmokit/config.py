@@ -17,6 +17,20 @@ MODEL_TYPE = "elmo"
 PUBLISHED_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
 
 
+def _positive(config: object, *names: str) -> None:
+    """Raise ValueError unless each field named is above zero."""
+    for name in names:
+        value = getattr(config, name)
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+
+
+def _known(config: object, name: str, values: tuple[str, ...]) -> None:
+    """Raise ValueError unless the field is one of `values`."""
+    if getattr(config, name) not in values:
+        raise ValueError(f"{name} must be one of {', '.join(values)}, not {getattr(config, name)!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CharCnnConfig:
     """The network that reads a word's characters (section 3.2 of the paper; Kim et al. 2016)."""
@@ -165,17 +179,3 @@ class ElmoConfig:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{origin}: {error}") from error
-
-
-def _positive(config: object, *names: str) -> None:
-    """Raise ValueError unless each field named is above zero."""
-    for name in names:
-        value = getattr(config, name)
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, not {value}")
-
-
-def _known(config: object, name: str, values: tuple[str, ...]) -> None:
-    """Raise ValueError unless the field is one of `values`."""
-    if getattr(config, name) not in values:
-        raise ValueError(f"{name} must be one of {', '.join(values)}, not {getattr(config, name)!r}")

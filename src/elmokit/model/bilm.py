@@ -9,7 +9,6 @@ The two directions never meet below the mixing of layers. Shapes: L layers (of t
 B sentences, T tokens with the sentence marks, U distinct words, W characters, P one direction's width, D = 2P.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -124,8 +123,3 @@ def _reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     turned_BT = lengths_B[:, None] - 1 - positions_T
     order_BT = torch.where(turned_BT >= 0, turned_BT, positions_T)
     return x_BTD.gather(1, order_BT.unsqueeze(-1).expand_as(x_BTD))
-
-
-def count_parameters(modules: Sequence[nn.Module]) -> int:
-    """Count the numbers that training may change."""
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())

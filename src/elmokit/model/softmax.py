@@ -1,0 +1,104 @@
+"""The language model's head: one softmax over the vocabulary, shared by both directions (section 3.1 of the paper).
+
+    full       log p(w | h) = h·W_w + b_w − log Σ_v exp(h·W_v + b_v)
+    sampled    the same over the target and S candidates drawn log-uniformly, with log Q subtracted from each logit
+               Q(v) = −expm1(tries · log1p(−p(v))),   p(v) = log((v + 2) / (v + 1)) / log(V + 1)
+
+so word ids must be sorted by falling frequency (Jean et al. 2015; TensorFlow's `sampled_softmax_loss`).
+Shapes: N predictions, P width of one direction, V vocabulary, S candidates.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Candidates(NamedTuple):
+    """Distinct words drawn from the log-uniform distribution."""
+
+    ids_S: Tensor
+    """The words, in the order drawn."""
+    tries: int
+    """Draws that it took to get so many distinct ones."""
+
+
+class SoftmaxHead(nn.Module):
+    """Scores of every word of the vocabulary, from one direction's vector.
+
+    Args:
+        vocabulary_size: V.
+        width: P.
+    """
+
+    def __init__(self, vocabulary_size: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocabulary_size, width))
+        self.bias = nn.Parameter(torch.empty(vocabulary_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the reference's initial values: W from N(0, 1/P), b = 0."""
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, h_NP: Tensor) -> Tensor:
+        """Give the scores (logits) of all words, (N, V)."""
+        return F.linear(h_NP, self.weight, self.bias)
+
+    def losses(self, h_NP: Tensor, targets_N: Tensor, rows: int = 4096) -> Tensor:
+        """Give −log p of each target by the full softmax, in nats.
+
+        Args:
+            h_NP: Vectors.
+            targets_N: Word ids.
+            rows: Predictions scored at a time, so that memory does not grow with N.
+        """
+        parts = zip(h_NP.split(rows), targets_N.split(rows), strict=True)
+        return torch.cat([F.cross_entropy(self(h), targets, reduction="none") for h, targets in parts])
+
+    def sampled_losses(self, h_NP: Tensor, targets_N: Tensor, candidates: Candidates) -> Tensor:
+        """Give the sampled-softmax loss of each target, in nats.
+
+        A candidate that is the target itself (an accidental hit) is left out. The gradients of W and b are sparse:
+        only the rows drawn have any.
+        """
+        ids_S, tries = candidates
+        size = self.bias.shape[0]
+        rows_RP = F.embedding(torch.cat([targets_N, ids_S]), self.weight, sparse=True)
+        biases_R = F.embedding(torch.cat([targets_N, ids_S]), self.bias.unsqueeze(1), sparse=True).squeeze(1)
+        n = targets_N.shape[0]
+        true_N = (h_NP * rows_RP[:n]).sum(1) + biases_R[:n] - log_expected_count(targets_N, tries, size)
+        drawn_NS = torch.addmm(biases_R[n:] - log_expected_count(ids_S, tries, size), h_NP, rows_RP[n:].T)
+        drawn_NS = drawn_NS.masked_fill(targets_N.unsqueeze(1) == ids_S, -math.inf)
+        return torch.logaddexp(true_N, drawn_NS.logsumexp(1)) - true_N
+
+
+def draw_candidates(vocabulary_size: int, number: int, generator: torch.Generator | None = None) -> Candidates:
+    """Draw distinct words log-uniformly until there are `number` of them, counting the draws.
+
+    Raises:
+        ValueError: More words asked for than there are.
+    """
+    if not 0 < number <= vocabulary_size:
+        raise ValueError(f"the number of negative samples must be 1 to the vocabulary's size {vocabulary_size}, not {number}")
+    drawn = torch.empty(0, dtype=torch.long)
+    while True:
+        uniform = torch.rand(2 * number, generator=generator, dtype=torch.float64)
+        words = torch.exp(uniform * math.log(vocabulary_size + 1)).long() - 1
+        drawn = torch.cat([drawn, words.clamp(0, vocabulary_size - 1)])
+        distinct, which = torch.unique(drawn, return_inverse=True)
+        if len(distinct) < number:
+            continue
+        first = torch.full((len(distinct),), len(drawn)).scatter_reduce(0, which, torch.arange(len(drawn)), "amin")
+        positions = first.sort().values[:number]
+        return Candidates(drawn[positions], int(positions[-1]) + 1)
+
+
+def log_expected_count(ids: Tensor, tries: int, vocabulary_size: int) -> Tensor:
+    """Give log Q: the logarithm of the probability that a word is among the candidates after `tries` draws."""
+    rank = ids.double()
+    share = torch.log((rank + 2) / (rank + 1)) / math.log(vocabulary_size + 1)
+    return torch.log(-torch.expm1(tries * torch.log1p(-share))).float()
