@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from elmokit.config import CharCnnConfig
 from elmokit.model.highway import Highway
-from elmokit.text.bytes import N_CHARACTERS, PAD
+from elmokit.text.bytes import CHARACTERS, PAD
 
 
 class CharCnn(nn.Module):
@@ -27,7 +27,7 @@ class CharCnn(nn.Module):
     def __init__(self, config: CharCnnConfig, output_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(N_CHARACTERS, config.embedding_dim)
+        self.embedding = nn.Embedding(CHARACTERS, config.embedding_dim)
         self.convolutions = nn.ModuleList(nn.Conv1d(config.embedding_dim, n, width) for width, n in config.filters)
         self.highways = nn.ModuleList(Highway(config.features) for _ in range(config.highways))
         self.projection = nn.Linear(config.features, output_dim) if config.projection else nn.Identity()
