@@ -62,13 +62,13 @@ class SoftmaxHead(nn.Module):
     def sampled_losses(self, h_NP: Tensor, targets_N: Tensor, candidates: Candidates) -> Tensor:
         """Give the sampled-softmax loss of each target, in nats.
 
-        A candidate that is the target itself (an accidental hit) is left out. The gradients of W and b are sparse:
-        only the rows drawn have any.
+        A candidate that is the target itself (an accidental hit) is left out. The gradient of W is sparse: only the
+        rows drawn have any. That of b, one number a word, is dense.
         """
         ids_S, tries = candidates
         size = self.bias.shape[0]
-        rows_RP = F.embedding(torch.cat([targets_N, ids_S]), self.weight, sparse=True)
-        biases_R = F.embedding(torch.cat([targets_N, ids_S]), self.bias.unsqueeze(1), sparse=True).squeeze(1)
+        ids_R = torch.cat([targets_N, ids_S])
+        rows_RP, biases_R = F.embedding(ids_R, self.weight, sparse=True), self.bias[ids_R]
         n = targets_N.shape[0]
         true_N = (h_NP * rows_RP[:n]).sum(1) + biases_R[:n] - log_expected_count(targets_N, tries, size)
         drawn_NS = torch.addmm(biases_R[n:] - log_expected_count(ids_S, tries, size), h_NP, rows_RP[n:].T)
