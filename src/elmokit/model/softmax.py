@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+SCORES_AT_A_TIME = 2**23
+
+
 class Candidates(NamedTuple):
     """Distinct words drawn from the log-uniform distribution."""
 
@@ -48,14 +51,12 @@ class SoftmaxHead(nn.Module):
         """Give the scores (logits) of all words, (N, V)."""
         return F.linear(h_NP, self.weight, self.bias)
 
-    def losses(self, h_NP: Tensor, targets_N: Tensor, rows: int = 4096) -> Tensor:
+    def losses(self, h_NP: Tensor, targets_N: Tensor) -> Tensor:
         """Give −log p of each target by the full softmax, in nats.
 
-        Args:
-            h_NP: Vectors.
-            targets_N: Word ids.
-            rows: Predictions scored at a time, so that memory does not grow with N.
+        Without gradients, a few predictions are scored at a time, so that memory grows neither with N nor with V.
         """
+        rows = len(h_NP) + 1 if torch.is_grad_enabled() else max(1, SCORES_AT_A_TIME // len(self.bias))
         parts = zip(h_NP.split(rows), targets_N.split(rows), strict=True)
         return torch.cat([F.cross_entropy(self(h), targets, reduction="none") for h, targets in parts])
 

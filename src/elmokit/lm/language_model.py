@@ -1,0 +1,120 @@
+"""A biLM with its head: windows of text → the loss of every target (section 3.1 of the paper).
+
+    loss = ½ · (mean of −log p(w_k | w_1 … w_{k−1})  +  mean of −log p(w_k | w_{k+1} … w_n))
+
+Shapes: B streams, T places of a window, U distinct words, W characters, P one direction's width, N targets.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elmokit.model.bilm import BiLM, BiLMState, LstmStack, StackState
+from elmokit.model.lstm import LstmState
+from elmokit.model.softmax import Candidates, SoftmaxHead
+from elmokit.text.streams import NOTHING, StreamWindow
+from elmokit.text.vocabulary import UNK_ID
+
+Characters = Callable[[NDArray[np.int64]], NDArray[np.int16]]
+"""Word ids → chars_UW."""
+
+
+class LmBatch(NamedTuple):
+    """A window as tensors; the distinct words of both directions stand once."""
+
+    chars_UW: Tensor
+    forward_BT: Tensor
+    """Rows of `chars_UW` that the forward direction reads."""
+    backward_BT: Tensor
+    forward_targets_BT: Tensor
+    """Word ids of the vocabulary, `NOTHING` where nothing is asked for."""
+    backward_targets_BT: Tensor
+
+
+class LmLosses(NamedTuple):
+    """−log p of every target, in nats, row after row."""
+
+    forward_N: Tensor
+    backward_N: Tensor
+
+    def mean(self) -> Tensor:
+        """Give the mean of the two directions' means: what training lowers."""
+        return 0.5 * (self.forward_N.mean() + self.backward_N.mean())
+
+
+def lm_batch(window: StreamWindow, characters: Characters, vocabulary_size: int, device: torch.device | str = "cpu") -> LmBatch:
+    """Make tensors of a window.
+
+    Args:
+        window: Word ids; those of `vocabulary_size` and above are outside the vocabulary.
+        characters: Where a word's characters come from.
+        vocabulary_size: V.
+        device: Where the tensors go.
+    """
+    read_2BT = np.stack([window.forward_BT, window.backward_BT])
+    ids_U, rows = np.unique(np.maximum(read_2BT, 0), return_inverse=True)
+    targets_2BT = np.stack([window.forward_targets_BT, window.backward_targets_BT])
+    targets_2BT = np.where(targets_2BT < vocabulary_size, targets_2BT, UNK_ID)
+    forward_BT, backward_BT = torch.from_numpy(rows.reshape(read_2BT.shape)).to(device)
+    forward_targets_BT, backward_targets_BT = torch.from_numpy(targets_2BT).to(device)
+    chars_UW = torch.from_numpy(characters(ids_U)).to(device)
+    return LmBatch(chars_UW, forward_BT, backward_BT, forward_targets_BT, backward_targets_BT)
+
+
+class LanguageModel(nn.Module):
+    """A biLM and the softmax that both its directions share.
+
+    Args:
+        bilm: The network; its dropout falls on the layers' inputs.
+        head: The softmax.
+        dropout: Probability of dropping numbers of the last layer's output, once more, in training.
+    """
+
+    def __init__(self, bilm: BiLM, head: SoftmaxHead, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.bilm = bilm
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, batch: LmBatch, state: BiLMState | None = None, candidates: tuple[Candidates, Candidates] | None = None
+    ) -> tuple[LmLosses, BiLMState]:
+        """Score a window.
+
+        Args:
+            batch: The window.
+            state: What both directions remember of the window before; None at the beginning.
+            candidates: For sampled softmax, those of the forward and of the backward direction; None: full softmax.
+
+        Returns:
+            The losses, and the state for the window that follows.
+        """
+        x_UP = self.bilm.words(batch.chars_UW)
+        forward_N, forward_state = self._direction(
+            self.bilm.forward_stack, x_UP[batch.forward_BT], batch.forward_targets_BT, state and state.forward, candidates and candidates[0]
+        )
+        backward_N, backward_state = self._direction(
+            self.bilm.backward_stack, x_UP[batch.backward_BT], batch.backward_targets_BT, state and state.backward, candidates and candidates[1]
+        )
+        return LmLosses(forward_N, backward_N), BiLMState(forward_state, backward_state)
+
+    def _direction(
+        self, stack: LstmStack, x_BTP: Tensor, targets_BT: Tensor, state: StackState | None, candidates: Candidates | None
+    ) -> tuple[Tensor, StackState]:
+        """Read a window in one direction and score what it asks for."""
+        layers, state = stack(x_BTP, None, state)
+        asked_BT = targets_BT != NOTHING
+        h_NP, targets_N = self.dropout(layers[-1])[asked_BT], targets_BT[asked_BT]
+        if candidates is None:
+            return self.head.losses(h_NP, targets_N), state
+        return self.head.sampled_losses(h_NP, targets_N, candidates), state
+
+
+def detach(state: BiLMState) -> BiLMState:
+    """Cut a state off from the window that made it: gradients do not flow from one window to the one before."""
+    forward, backward = (tuple(LstmState(h.detach(), c.detach()) for h, c in stack) for stack in state)
+    return BiLMState(forward, backward)

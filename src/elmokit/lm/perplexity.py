@@ -1,0 +1,101 @@
+"""How well a language model predicts a text: perplexity, with the full softmax and in constant memory.
+
+    perplexity = exp(mean over all targets of −log p(target))
+
+The text is one stream in file order, each direction's state carried from sentence to sentence; a sentence of n words
+gives n + 1 targets a direction (its end mark counts), each counted once; a word outside the vocabulary is scored as
+`<UNK>`. "mean" is exp of the mean of both directions' losses.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elmokit.lm.language_model import Characters, LanguageModel, lm_batch
+from elmokit.text.lexicon import Lexicon
+from elmokit.text.streams import SentenceStreams
+from elmokit.text.vocabulary import Vocabulary
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """What `elmo perplexity` prints."""
+
+    forward: float
+    """Perplexity of the forward direction."""
+    backward: float
+    """Perplexity of the backward direction."""
+    mean: float
+    """exp of the mean of both directions' losses."""
+    tokens: int
+    """Targets of one direction: words and one end mark for each sentence."""
+    oov: float
+    """Share of the words (end marks not counted) that are outside the vocabulary."""
+
+
+def perplexity(model: LanguageModel, vocabulary: Vocabulary, sentences: Iterable[Sequence[str]]) -> Perplexity:
+    """Score tokenized sentences; see the head of this file for what is counted.
+
+    Args:
+        model: The language model, in evaluation mode.
+        vocabulary: The words of its softmax.
+        sentences: Words, normalized as in training.
+
+    Raises:
+        ValueError: There is no sentence.
+    """
+    lexicon = Lexicon(vocabulary, model.bilm.config.char_cnn.max_characters)
+    return stream_perplexity(model, map(lexicon.ids, sentences), lexicon.characters)
+
+
+@torch.no_grad()
+def stream_perplexity(
+    model: LanguageModel, sentences: Iterator[Ids], characters: Characters, rows: int = 1, window: int = 256
+) -> Perplexity:
+    """Score sentences of word ids; ids outside the vocabulary are scored as `<UNK>`.
+
+    Args:
+        model: The language model, in evaluation mode.
+        sentences: Word ids, without marks.
+        characters: Word ids → characters.
+        rows: Streams side by side: 1 is exact; more are faster, and each begins without a state.
+        window: Places scored at a time; changes no number.
+
+    Raises:
+        ValueError: There is no sentence.
+    """
+    assert not model.training
+    size = len(model.head.bias)
+    counter = _WordCounter(sentences, size)
+    sums, targets, state = np.zeros(2), 0, None
+    for text in SentenceStreams(iter(counter), rows, window):
+        losses, state = model(lm_batch(text, characters, size, model.head.bias.device), state)
+        sums += [losses.forward_N.double().sum().item(), losses.backward_N.double().sum().item()]
+        targets += len(losses.forward_N)
+    if not targets:
+        raise ValueError("there is no sentence to score: the text is empty")
+    forward, backward = sums / targets
+    oov = counter.unknown / max(counter.words, 1)
+    return Perplexity(math.exp(forward), math.exp(backward), math.exp((forward + backward) / 2), targets, oov)
+
+
+class _WordCounter:
+    """Counts words and unknown ones while sentences pass by."""
+
+    def __init__(self, sentences: Iterator[Ids], vocabulary_size: int) -> None:
+        self.sentences = sentences
+        self.vocabulary_size = vocabulary_size
+        self.words = 0
+        self.unknown = 0
+
+    def __iter__(self) -> Iterator[Ids]:
+        for sentence in self.sentences:
+            self.words += len(sentence)
+            self.unknown += int((sentence >= self.vocabulary_size).sum())
+            yield sentence
