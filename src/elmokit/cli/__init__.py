@@ -1,0 +1,20 @@
+"""The program `elmo`, one function per command; each is loaded when it is first asked for (`from elmokit.cli import info`).
+
+A command stands in `commands/` beside this file, in a module of its own name, and only this list knows of it. A folder lower
+than this one, because Python would put a module `elmokit.cli.info` over the function of that name.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elmokit.cli.commands.info import info
+
+__all__ = ["info"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a command from its module (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.commands.{name}"), name)
