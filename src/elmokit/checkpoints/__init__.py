@@ -1,0 +1,1 @@
+"""Every format on disk ↔ one `Checkpoint` in memory: configuration, tensors, vocabulary."""

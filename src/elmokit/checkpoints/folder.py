@@ -1,0 +1,196 @@
+"""Our model folder.
+
+    config.json             the configuration, how many parameters there are, the SHA-256 of the files below
+    model.safetensors       the biLM; `layer_means` if they were measured
+    lm_head.safetensors     optional: the softmax, `weight` (V, P) and `bias` (V)
+    vocab.txt               optional: the V words it predicts
+    README.md               optional: the model card
+
+All is checked before anything is built, and a folder is replaced in one step.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from elmokit.atomic import atomic_folder
+from elmokit.checkpoints.checkpoint import Checkpoint
+from elmokit.checkpoints.files import read_json, refuse_other_contents
+from elmokit.checkpoints.layout import bilm_layout
+from elmokit.config import MODEL_TYPE, BiLMConfig, ElmoConfig
+from elmokit.errors import FormatError
+from elmokit.text.vocabulary import Vocabulary
+
+CONFIG_NAME = "config.json"
+MODEL_NAME = "model.safetensors"
+HEAD_NAME = "lm_head.safetensors"
+VOCABULARY_NAME = "vocab.txt"
+CARD_NAME = "README.md"
+_ALL_NAMES = {CONFIG_NAME, MODEL_NAME, HEAD_NAME, VOCABULARY_NAME, CARD_NAME}
+_LAYER_MEANS = "layer_means"
+_FLOATS = ("F16", "BF16", "F32", "F64")
+
+StorageType = Literal["float32", "float16"]
+Shapes = Iterable[tuple[str, tuple[int, ...]]]
+
+
+def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType = "float32") -> None:
+    """Write a model folder; an older one of that name is replaced in one step.
+
+    Args:
+        checkpoint: The model.
+        folder: A new or empty folder, or a model folder.
+        dtype: How numbers are stored: "float16" halves the size. The layer means stay float32.
+
+    Raises:
+        ValueError: `folder` is a file or holds files that are no part of a model folder; or a number is too large for float16.
+    """
+    folder = Path(folder)
+    refuse_other_contents(folder, _ALL_NAMES)
+    if folder.exists() and any(folder.iterdir()) and not is_model_folder(folder):
+        raise ValueError(f"{folder}: is no model folder, so it is not replaced; give a new or empty folder")
+    with atomic_folder(folder) as temporary:
+        tensors = _stored(checkpoint.bilm, dtype)
+        if checkpoint.layer_means_LD is not None:
+            tensors[_LAYER_MEANS] = checkpoint.layer_means_LD.detach().float().cpu().contiguous()
+        save_file(tensors, temporary / MODEL_NAME, metadata={"format": "pt"})
+        if checkpoint.head is not None:
+            save_file(_stored(checkpoint.head, dtype), temporary / HEAD_NAME, metadata={"format": "pt"})
+        if checkpoint.vocabulary is not None:
+            checkpoint.vocabulary.save(temporary / VOCABULARY_NAME)
+        files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        config = {**checkpoint.config.to_dict(), "parameters": checkpoint.parameters, "files": files}
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (temporary / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+        if checkpoint.card is not None:
+            (temporary / CARD_NAME).write_text(checkpoint.card, encoding="utf-8")
+
+
+def load_folder(folder: str | Path) -> Checkpoint:
+    """Read a model folder.
+
+    The files' SHA-256 and every tensor's name and shape are checked before anything is built. Half precision is
+    widened to float32.
+
+    Raises:
+        ValueError: A file cannot be read.
+        FormatError: The file, key or tensor that is missing, damaged or wrong, and what was expected.
+    """
+    folder = Path(folder)
+    config_path = folder / CONFIG_NAME
+    if not config_path.is_file():
+        raise FormatError(f"{folder}: no model folder, {CONFIG_NAME} is missing")
+    raw = read_json(config_path)
+    config = ElmoConfig.from_dict(raw, str(config_path))
+    _check_types(config, config_path)
+    files = _check_files(folder, raw.get("files"))
+    bilm, extra = _read_bilm(folder / MODEL_NAME, config.bilm)
+    vocabulary = Vocabulary.load(folder / VOCABULARY_NAME) if VOCABULARY_NAME in files else None
+    card_path = folder / CARD_NAME
+    return Checkpoint(
+        config=config,
+        bilm=bilm,
+        head=_read_head(folder, config.bilm, vocabulary) if HEAD_NAME in files else None,
+        vocabulary=vocabulary,
+        layer_means_LD=extra.get(_LAYER_MEANS),
+        card=card_path.read_text(encoding="utf-8", errors="replace") if card_path.is_file() else None,
+        origin=f"model folder: {folder}",
+    )
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether the folder says that it holds a model of ours; its files are not looked at."""
+    try:
+        return read_json(folder / CONFIG_NAME).get("model_type") == MODEL_TYPE
+    except ValueError:
+        return False
+
+
+def sha256(path: Path) -> str:
+    """Give the SHA-256 of a file's contents, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(tensors: dict[str, Tensor], dtype: StorageType) -> dict[str, Tensor]:
+    """Bring tensors to the type in which they are stored."""
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        stored[name] = tensor.detach().cpu().to(getattr(torch, dtype)).contiguous()
+        if stored[name].isinf().any() and not tensor.isinf().any():
+            raise ValueError(f"tensor {name} has values too large for {dtype}; save as float32")
+    return stored
+
+
+def _check_types(config: ElmoConfig, path: Path) -> None:
+    """Refuse values of another type than their field's default has: JSON does not keep them from being mixed up."""
+    for part in (config.bilm.char_cnn, config.bilm, config.text):
+        for field in dataclasses.fields(part):
+            value: Any = getattr(part, field.name)
+            wanted = type(field.default)
+            if value is None or type(value) is wanted or (wanted is float and type(value) is int):
+                continue
+            if dataclasses.is_dataclass(value):
+                continue
+            raise FormatError(f"{path}: {field.name} is {value!r}, expected {wanted.__name__}")
+
+
+def _check_files(folder: Path, files: object) -> set[str]:
+    """Compare each file's SHA-256 with the one in `config.json`; gives the files' names."""
+    if not isinstance(files, dict) or not set(files) <= _ALL_NAMES or MODEL_NAME not in files:
+        raise FormatError(f"{folder / CONFIG_NAME}: key files must give the SHA-256 of {MODEL_NAME} and of all others")
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise FormatError(f"{path}: missing, though {CONFIG_NAME} names it; copy the whole folder again")
+        if sha256(path) != expected:
+            raise FormatError(f"{path}: damaged or exchanged, its SHA-256 is not the one in {CONFIG_NAME}; copy it again")
+    return set(files)
+
+
+def _read_bilm(path: Path, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Read the biLM's tensors, and apart from them the layer means, if any."""
+    shapes = ((entry.name, entry.shape) for entry in bilm_layout(config))
+    tensors = _read_tensors(path, shapes, {_LAYER_MEANS: (config.layers + 1, config.dim)})
+    means = {name: tensors.pop(name) for name in [_LAYER_MEANS] if name in tensors}
+    return tensors, means
+
+
+def _read_head(folder: Path, config: BiLMConfig, vocabulary: Vocabulary | None) -> dict[str, Tensor]:
+    """Read the softmax, which needs the vocabulary that it is about."""
+    path = folder / HEAD_NAME
+    if vocabulary is None:
+        raise FormatError(f"{path}: needs {VOCABULARY_NAME}, which {CONFIG_NAME} does not name")
+    words = len(vocabulary)
+    return _read_tensors(path, [("weight", (words, config.output_dim)), ("bias", (words,))], {})
+
+
+def _read_tensors(path: Path, required: Shapes, optional: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Read tensors as float32 in memory of their own, once all names and shapes are found right."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            found: list[str] = []
+            for name, shape in chain(required, (item for item in optional.items() if item[0] in names)):
+                if name not in names:
+                    raise FormatError(f"{path}: tensor {name} is missing, expected shape {shape}")
+                piece = file.get_slice(name)
+                if tuple(piece.get_shape()) != shape or piece.get_dtype() not in _FLOATS:
+                    kind = f"{piece.get_dtype()} {tuple(piece.get_shape())}"
+                    raise FormatError(f"{path}: tensor {name} is {kind}, expected numbers of shape {shape} by {CONFIG_NAME}")
+                found.append(name)
+            others = sorted(names.difference(found))
+            if others:
+                raise FormatError(f"{path}: tensor {others[0]} has no place in the network that {CONFIG_NAME} describes")
+            return {name: file.get_tensor(name).to(torch.float32, copy=True) for name in found}
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: no safetensors file, or damaged or cut short ({error})") from error

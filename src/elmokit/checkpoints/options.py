@@ -1,0 +1,134 @@
+"""`options.json` of the published layout ↔ `BiLMConfig`.
+
+The keys, as bilm-tf and AllenNLP read them (what else is there is ignored):
+
+    lstm       dim, n_layers, use_skip_connections; projection_dim, cell_clip, proj_clip: absent or null for none
+    char_cnn   embedding.dim, filters, activation, max_characters_per_token; n_highway: absent or null for none
+
+`n_characters` is 261 or 262 and means nothing.
+"""
+
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from elmokit.checkpoints.layout import CNN_PROJECTION, lstm_group
+from elmokit.config import BiLMConfig, CharCnnConfig
+from elmokit.errors import FormatError
+
+
+def read_bilm_config(options: dict[str, Any], path: Path, datasets: Container[str]) -> BiLMConfig:
+    """Find out which network an `options.json` and the names of its datasets describe.
+
+    bilm-tf leaves a projection out where it would not change the width, without saying so in the options: whether
+    it is there is read off the datasets.
+
+    Args:
+        options: What the file holds.
+        path: The file's name, for messages.
+        datasets: Names of the datasets in the weight file.
+
+    Raises:
+        FormatError: The file and the key that is missing or wrong, and what it may be.
+    """
+    if "char_cnn" not in options:
+        raise FormatError(f"{path}: key char_cnn is missing; models that read whole words, not characters, are not supported yet")
+    get = _Getter(options, path)
+    cell_dim = get.integer("lstm.dim")
+    projection_dim = get.integer("lstm.projection_dim", optional=True)
+    if projection_dim == cell_dim and f"{lstm_group(0, 0)}/W_P_0" not in datasets:
+        projection_dim = None
+    filters = get.filters()
+    widths_differ = sum(n for _, n in filters) != (projection_dim or cell_dim)
+    try:
+        char_cnn = CharCnnConfig(
+            embedding_dim=get.integer("char_cnn.embedding.dim"),
+            filters=filters,
+            activation=get.value("char_cnn.activation", "relu or tanh"),
+            highways=get.integer("char_cnn.n_highway", optional=True) or 0,
+            projection=widths_differ or CNN_PROJECTION in datasets,
+            max_characters=get.integer("char_cnn.max_characters_per_token"),
+        )
+        return BiLMConfig(
+            char_cnn=char_cnn,
+            cell_dim=cell_dim,
+            projection_dim=projection_dim,
+            layers=get.integer("lstm.n_layers"),
+            cell_clip=get.clip("lstm.cell_clip"),
+            projection_clip=get.clip("lstm.proj_clip"),
+            skip_connections=get.boolean("lstm.use_skip_connections"),
+        )
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def make_options(config: BiLMConfig) -> dict[str, Any]:
+    """Give the `options.json` that bilm-tf and AllenNLP read at inference."""
+    char_cnn = config.char_cnn
+    return {
+        "lstm": {
+            "dim": config.cell_dim,
+            "projection_dim": config.output_dim,
+            "n_layers": config.layers,
+            "cell_clip": config.cell_clip,
+            "proj_clip": config.projection_clip,
+            "use_skip_connections": config.skip_connections,
+        },
+        "char_cnn": {
+            "embedding": {"dim": char_cnn.embedding_dim},
+            "filters": [list(pair) for pair in char_cnn.filters],
+            "n_highway": char_cnn.highways,
+            "activation": char_cnn.activation,
+            "max_characters_per_token": char_cnn.max_characters,
+            "n_characters": 262,
+        },
+    }
+
+
+class _Getter:
+    """Typed look-ups that name the file and the key when something is wrong."""
+
+    def __init__(self, options: dict[str, Any], path: Path) -> None:
+        self.options = options
+        self.path = path
+
+    def value(self, key: str, expected: str, optional: bool = False) -> Any:
+        """What stands at the dotted `key`; None if it is absent and may be."""
+        value: Any = self.options
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None and not optional:
+            raise self.wrong(key, "missing or null", expected)
+        return value
+
+    def wrong(self, key: str, found: object, expected: str) -> FormatError:
+        return FormatError(f"{self.path}: key {key} is {found}, expected {expected}")
+
+    def integer(self, key: str, optional: bool = False) -> Any:
+        value = self.value(key, "a whole number", optional)
+        if value is not None and type(value) is not int:
+            raise self.wrong(key, repr(value), "a whole number")
+        return value
+
+    def clip(self, key: str) -> float | None:
+        value = self.value(key, "a number", optional=True)
+        if value is not None and type(value) not in (int, float):
+            raise self.wrong(key, repr(value), "a number, or null for none")
+        return None if value is None else float(value)
+
+    def boolean(self, key: str) -> bool:
+        value = self.value(key, "true or false")
+        if type(value) is not bool:
+            raise self.wrong(key, repr(value), "true or false")
+        return value
+
+    def filters(self) -> tuple[tuple[int, int], ...]:
+        key, expected = "char_cnn.filters", "a list of pairs [width, number]"
+        value = self.value(key, expected)
+        if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+            raise self.wrong(key, repr(value)[:80], expected)
+        if any(type(number) is not int for pair in value for number in pair):
+            raise self.wrong(key, repr(value)[:80], expected)
+        return tuple((width, n) for width, n in value)
