@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from elmokit.atomic import atomic_folder
@@ -62,9 +62,9 @@ def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType =
         tensors = _stored(checkpoint.bilm, dtype)
         if checkpoint.layer_means_LD is not None:
             tensors[_LAYER_MEANS] = checkpoint.layer_means_LD.detach().float().cpu().contiguous()
-        save_file(tensors, temporary / MODEL_NAME, metadata={"format": "pt"})
+        _write(tensors, temporary / MODEL_NAME)
         if checkpoint.head is not None:
-            save_file(_stored(checkpoint.head, dtype), temporary / HEAD_NAME, metadata={"format": "pt"})
+            _write(_stored(checkpoint.head, dtype), temporary / HEAD_NAME)
         if checkpoint.vocabulary is not None:
             checkpoint.vocabulary.save(temporary / VOCABULARY_NAME)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
@@ -129,6 +129,11 @@ def _stored(tensors: dict[str, Tensor], dtype: StorageType) -> dict[str, Tensor]
         if stored[name].isinf().any() and not tensor.isinf().any():
             raise ValueError(f"tensor {name} has values too large for {dtype}; save as float32")
     return stored
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; by Python's own means, so that a full disk gives the usual OSError."""
+    path.write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
 def _check_types(config: ElmoConfig, path: Path) -> None:

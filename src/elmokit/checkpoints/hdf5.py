@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -77,19 +78,27 @@ def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
     with atomic_folder(folder) as temporary:
         options = json.dumps(make_options(checkpoint.config.bilm), indent=1)
         (temporary / OPTIONS_NAME).write_text(options + "\n", encoding="utf-8")
-        with h5py.File(temporary / WEIGHTS_NAME, "w") as file:
-            for entry in bilm_layout(checkpoint.config.bilm):
-                tensor = checkpoint.bilm[entry.name].detach().float().cpu()
-                tensor = tensor.permute(*reversed(range(tensor.dim()))) if entry.transposed else tensor
-                file.create_dataset(entry.dataset, data=tensor.numpy().reshape(entry.dataset_shape))
-    lost = [
-        "the tokenizer and normalization",
-        *(["the language model's head"] if checkpoint.head else []),
-        *(["the vocabulary"] if checkpoint.vocabulary else []),
-        *(["the layer means"] if checkpoint.layer_means_LD is not None else []),
-        *(["the model card"] if checkpoint.card else []),
-    ]
-    warnings.warn(f"{folder}: the published layout cannot hold {', '.join(lost)}: left out", UserWarning, stacklevel=2)
+        (temporary / WEIGHTS_NAME).write_bytes(_packed(checkpoint))
+    lost = {
+        "the tokenizer and normalization": checkpoint.config.text,
+        "the language model's head": checkpoint.head,
+        "the vocabulary": checkpoint.vocabulary,
+        "the layer means": checkpoint.layer_means_LD,
+        "the model card": checkpoint.card,
+    }
+    names = ", ".join(name for name, value in lost.items() if value is not None)
+    warnings.warn(f"{folder}: the published layout cannot hold {names}: left out", UserWarning, stacklevel=2)
+
+
+def _packed(checkpoint: Checkpoint) -> memoryview:
+    """Write the weight file in memory: on a full disk h5py would write a page of complaints for each dataset."""
+    buffer = BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for entry in bilm_layout(checkpoint.config.bilm):
+            tensor = checkpoint.bilm[entry.name].detach().float().cpu()
+            tensor = tensor.permute(*reversed(range(tensor.dim()))) if entry.transposed else tensor
+            file.create_dataset(entry.dataset, data=tensor.numpy().reshape(entry.dataset_shape))
+    return buffer.getbuffer()
 
 
 @contextmanager

@@ -23,11 +23,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         ValueError: There is no such model or file.
         FormatError: What stands there is damaged or of no known format.
     """
-    if str(name_or_path) in bundled_names():
-        return load_folder(_bundled() / str(name_or_path))
-    path = Path(name_or_path).expanduser()
-    if not path.exists():
-        raise ValueError(_unknown(str(name_or_path)))
+    path = resolve_path(name_or_path)
     if path.is_dir():
         return _load_from_folder(path)
     if path.suffix in _HDF5:
@@ -39,6 +35,20 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     if path.suffix in _PACKED:
         raise FormatError(f"{path}: packed models are not supported yet by this version; unpack it and give the folder")
     raise FormatError(f"{path}: no known model format; expected a model folder, or options.json with an HDF5 file of weights")
+
+
+def resolve_path(name_or_path: str | Path) -> Path:
+    """Find the file or folder that a name stands for.
+
+    Raises:
+        ValueError: There is no such model, file or folder; names those that ship.
+    """
+    if str(name_or_path) in bundled_names():
+        return _bundled() / str(name_or_path)
+    path = Path(name_or_path).expanduser()
+    if not path.exists():
+        raise ValueError(_unknown(str(name_or_path)))
+    return path
 
 
 def bundled_names() -> list[str]:
