@@ -5,7 +5,7 @@ than this one, because Python would put a module `elmokit.cli.info` over the fun
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from elmokit.cli.commands.info import info
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a command from its module (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.commands.{name}"), name)
+if not TYPE_CHECKING:  # type checkers would take any name for a command
+
+    def __getattr__(name: str) -> object:
+        """Import a command from its module (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.commands.{name}"), name)

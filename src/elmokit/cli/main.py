@@ -44,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for bad input (one line on stderr says what and how to mend it), 130 after an interrupt.
     """
-    warnings.formatwarning = lambda message, *_, **__: f"elmo: warning: {message}\n"
     try:
-        _program().meta(sys.argv[1:] if arguments is None else arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print("elmo: warning:", message, file=sys.stderr)
+            _program().meta(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_OF_INTERRUPT)
@@ -70,7 +71,7 @@ def _program() -> App:
         name="elmo",
         help="Words in context as vectors: train, load and use ELMo.",
         version=__version__,
-        default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+        default_parameter=Parameter(negative_iterable=()),
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
@@ -78,6 +79,8 @@ def _program() -> App:
     )
     for command in cli.__all__:
         program.command(f"elmokit.cli.commands.{command}:{command}", name=command)
+
+    program.meta.suppress_keyboard_interrupt = False
 
     @program.meta.default
     def choose(

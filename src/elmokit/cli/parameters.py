@@ -17,3 +17,6 @@ def _no_option(kind: object, value: str) -> None:
 
 FileOrStdin = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 """A path, or `-` for the standard input."""
+
+FilePatterns = Annotated[list[str], Parameter(consume_multiple=True)]
+"""Files, folders and patterns: one option takes all that follow it, so that a pattern may be expanded by the shell."""

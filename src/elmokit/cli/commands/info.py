@@ -1,6 +1,5 @@
 """`elmo info`: what a model is."""
 
-import hashlib
 import json as json_module
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,6 @@ def _line(value: object) -> str:
 
 def _checksum(file: Path) -> str:
     """Size and SHA-256 of a file."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"{file.stat().st_size / MEBIBYTE:8.2f} MiB  {digest}"
+    from elmokit.checkpoints.folder import sha256
+
+    return f"{file.stat().st_size / MEBIBYTE:8.2f} MiB  {sha256(file)}"

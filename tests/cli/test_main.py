@@ -1,0 +1,220 @@
+"""The program around its commands: help, errors as one line, exit statuses, option files."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elmokit import cli
+from elmokit.cli import main as program
+from elmokit.cli.main import main, read_options
+from elmokit.errors import FormatError, MissingExtraError
+
+
+def elmo(*words: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from elmokit.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=100)
+
+
+def fake_info(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the command `info` raise an error."""
+
+    def info() -> None:
+        """Raise."""
+        raise error
+
+    monkeypatch.setattr("elmokit.cli.commands.info.info", info)
+
+
+def the_one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stderr, which must be one line, with nothing on stdout."""
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.endswith("\n")
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("elmo: ")
+    return output.err.removeprefix("elmo: ").rstrip("\n")
+
+
+def test_help_names_every_command() -> None:
+    result = elmo("--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for command in cli.__all__:
+        assert f" {command} " in result.stdout
+
+
+def test_no_help_needs_torch() -> None:
+    """Loading torch takes longer than a person waits for help."""
+    code = """
+import sys
+from elmokit import cli
+from elmokit.cli.main import main
+for words in [["--help"], *([command, "--help"] for command in cli.__all__)]:
+    assert main(words) == 0
+assert "torch" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import elmokit
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == elmokit.__version__
+
+
+@pytest.mark.parametrize("command", cli.__all__)
+def test_a_command_is_a_function_and_documents_each_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    function: Callable[..., object] = getattr(cli, command)
+    assert callable(function)
+    assert function.__name__ == command
+    assert main([command, "--help"]) == 0
+    assert (function.__doc__ or "").splitlines()[0].rstrip(".") in capsys.readouterr().out
+
+
+def test_a_submodule_does_not_hide_a_command() -> None:
+    import elmokit.cli.commands.info
+
+    assert cli.info is elmokit.cli.commands.info.info
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inof"]) == 2
+    line = the_one_line(capsys)
+    assert '"inof"' in line
+    assert '"info"' in line
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "en-small", "--jsn"]) == 2
+    line = the_one_line(capsys)
+    assert "--jsn" in line
+    assert "--json" in line
+    assert "elmo info --help" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("--batch-size must be above 0,\n  not -3"), "--batch-size must be above 0, not -3"),
+        (FormatError("weights.hdf5: no dataset char_embed"), "weights.hdf5: no dataset char_embed"),
+        (MissingExtraError(".parquet", "parquet"), ".parquet needs an optional library: pip install 'elmokit[parquet]'"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.txt"), "a.txt: no such file or folder; check the path"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a: it is a folder; name a file"),
+        (OSError(errno.ENOSPC, "No space left"), "no space left on the disk; free some or choose another place"),
+        (OSError("Unable to open file"), "Unable to open file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    fake_info(monkeypatch, error)
+    assert main(["info"]) == 2
+    assert the_one_line(capsys) == line
+
+
+def test_an_interrupt_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_info(monkeypatch, KeyboardInterrupt())
+    assert main(["info"]) == 130
+    assert the_one_line(capsys) == "interrupted"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_info(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["info"])
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    code = "import sys; from elmokit.cli.main import main; sys.stdin.read(); sys.exit(main(['info', '--help']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()  # it has waited for this, so that nobody reads when it prints
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_an_output_that_cannot_be_written_is_said() -> None:
+    with open("/dev/full", "w") as full:
+        code = "import sys; from elmokit.cli.main import main; sys.exit(main(['--version']))"
+        result = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "elmo: no space left on the disk; free some or choose another place\n"
+
+
+class TestOptionFile:
+    """`--config file.yaml` sets any option; the command line wins."""
+
+    @pytest.fixture
+    def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, list[str]]]:
+        """What a command with three options was given."""
+        calls: list[tuple[str, int, list[str]]] = []
+
+        def info(model: str, *, batch_tokens: int = 5, corpus: list[str] | None = None) -> None:
+            """Note the options."""
+            calls.append((model, batch_tokens, corpus or []))
+
+        monkeypatch.setattr("elmokit.cli.commands.info.info", info)
+        return calls
+
+    @pytest.mark.parametrize("name", ["batch-tokens", "batch_tokens"])
+    def test_it_sets_options(self, seen: list[object], tmp_path: Path, name: str) -> None:
+        file = tmp_path / "options.yaml"
+        file.write_text(f"model: m\n{name}: 7\ncorpus: [a b, c]\n", encoding="utf-8")
+        assert main(["info", "--config", str(file)]) == 0
+        assert main(["info", "--config", str(file), "--batch-tokens", "8"]) == 0
+        assert main(["--config", str(file), "info", "n", "--corpus", "d", "--corpus", "e"]) == 0
+        assert seen == [("m", 7, ["a b", "c"]), ("m", 8, ["a b", "c"]), ("n", 7, ["d", "e"])]
+
+    def test_an_empty_value_keeps_the_default(self, seen: list[object], tmp_path: Path) -> None:
+        file = tmp_path / "options.yaml"
+        file.write_text("batch-tokens:\n", encoding="utf-8")
+        assert main(["info", "m", "--config", str(file)]) == 0
+        assert seen == [("m", 5, [])]
+
+    def test_an_unknown_option_names_the_file(
+        self, seen: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / "options.yaml"
+        file.write_text("batch-tokns: 7\n", encoding="utf-8")
+        assert main(["info", "m", "--config", str(file)]) == 2
+        line = the_one_line(capsys)
+        assert str(file) in line
+        assert "batch-tokns" in line
+        assert seen == []
+
+    def test_a_file_that_is_missing_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = tmp_path / "options.yaml"
+        assert main(["info", "--config", str(file)]) == 2
+        assert str(file) in the_one_line(capsys)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"a: 1\nb: [", "line 2"),
+            (b"a: \xff", "UTF-8"),
+            (b"a: \x00", "YAML"),
+            (b"", "option: value"),
+            (b"- a", "option: value"),
+        ],
+    )
+    def test_what_is_no_mapping_is_refused(self, tmp_path: Path, content: bytes, said: str) -> None:
+        file = tmp_path / "options.yaml"
+        file.write_bytes(content)
+        with pytest.raises(FormatError, match="options.yaml") as caught:
+            read_options(file)
+        assert said in str(caught.value)
+
+
+def test_every_remedy_tells_what_to_do() -> None:
+    assert all(";" in remedy for remedy in program.REMEDIES.values())
