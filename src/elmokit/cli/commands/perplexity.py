@@ -1,0 +1,41 @@
+"""`elmo perplexity`: how well a model predicts a text."""
+
+import json as json_module
+from dataclasses import asdict
+from typing import Literal
+
+from elmokit.cli.parameters import FileOrStdin
+
+
+def perplexity(
+    model: str, text: FileOrStdin, *, layout: Literal["lines", "running"] = "lines", tokenizer: str | None = None, json: bool = False
+) -> None:
+    """Measure forward, backward and mean perplexity of a model on a text.
+
+    The text is one stream in file order; every word and one end mark for each sentence counts once in each direction;
+    words outside the vocabulary are scored as <UNK>, and their share is told.
+
+    Args:
+        model: A model with its language-model head: a bundled name or a model folder.
+        text: A text file (plain, .gz, .xz, .zst), or - for the standard input.
+        layout: lines: one sentence a line. running: running text, which is split into sentences.
+        tokenizer: Another one than the model's; whitespace for text already split.
+        json: Print one JSON object.
+
+    Raises:
+        ValueError: The model has no language-model head, or there is no text.
+    """
+    from elmokit.checkpoints.load import load_checkpoint
+    from elmokit.lm.load import load_language_model
+    from elmokit.lm.perplexity import perplexity as measure
+    from elmokit.pretraining.reading import TextSource, read_sentences
+
+    checkpoint = load_checkpoint(model)
+    language_model, vocabulary = load_language_model(checkpoint)
+    source = TextSource([text], layout)
+    score = measure(language_model, vocabulary, read_sentences(source, checkpoint.config.text, tokenizer))
+    if json:
+        print(json_module.dumps(asdict(score)))
+        return
+    print(f"forward   {score.forward:.2f}\nbackward  {score.backward:.2f}\nmean      {score.mean:.2f}")
+    print(f"targets   {score.tokens:,} in each direction\nunknown   {score.oov:.2%} of the words, scored as <UNK>")

@@ -1,0 +1,173 @@
+"""`elmo pretrain`: text → a model folder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from elmokit.config import BiLMConfig, Normalization, TextConfig
+from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
+
+
+def pretrain(
+    *,
+    corpus: list[str],
+    out: Path,
+    heldout: list[str] | None = None,
+    layout: Literal["lines", "running"] = "lines",
+    tokenizer: str = "words",
+    normalization: Normalization = "none",
+    lowercase: bool = False,
+    preset: PresetName = "small",
+    cell_dim: int | None = None,
+    projection_dim: int | None = None,
+    filters: str | None = None,
+    highways: int | None = None,
+    layers: int | None = None,
+    vocab_size: int = 50_000,
+    recipe: RecipeName = "modern",
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    window: int | None = None,
+    negatives: int | None = None,
+    dropout: float | None = None,
+    shuffle: bool = True,
+    tokens: int | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    hours: float | None = None,
+    seed: int = 0,
+    checkpoint_minutes: float = 10.0,
+    resume: Literal["auto", "never"] = "auto",
+    device: str = "auto",
+    dry_run: bool = False,
+) -> None:
+    """Train an ELMo on text of your own.
+
+    One of --tokens, --steps, --epochs and --hours says when to stop. Beside OUT stands OUT.training with the shards,
+    log.jsonl and the checkpoint; the same command goes on from there after an interruption.
+
+    Args:
+        corpus: Files, folders or globs of text: plain, .gz, .xz, .zst.
+        out: The model folder to write.
+        heldout: Text to measure perplexity on; by default a hundredth of the documents, at most 200,000 tokens.
+        layout: lines: one sentence a line. running: running text, which is split into sentences.
+        tokenizer: whitespace, words or characters (each Han character a token).
+        normalization: Unicode normalization of each token: none, NFC or NFKC.
+        lowercase: Whether tokens are lowercased.
+        preset: The size: tiny, or one of the published small, medium, original. The options that follow change it.
+        cell_dim: Width of an LSTM cell.
+        projection_dim: Width of one direction's vectors.
+        filters: Convolutions as WIDTHxNUMBER, with commas: 1x32,2x32,3x64.
+        highways: Highway layers.
+        layers: LSTM layers in each direction.
+        vocab_size: Words that the language model predicts, three special ones included.
+        recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
+        learning_rate: The highest rate; the recipe's by default.
+        batch_size: Streams side by side; the recipe's by default.
+        window: Places over which gradients flow; the recipe's by default.
+        negatives: Candidates of the sampled softmax; 0 for the full softmax; the recipe's by default.
+        dropout: On each layer's input; the recipe's by default.
+        shuffle: Whether sentences are shuffled at every pass.
+        tokens: Budget in targets of each direction.
+        steps: Budget in updates.
+        epochs: Budget in passes over the text.
+        hours: Budget in hours of training.
+        seed: Of initial values, dropout, candidates and the order of sentences.
+        checkpoint_minutes: Time between checkpoints.
+        resume: auto: go on from a checkpoint if there is one. never: begin anew.
+        device: auto, cpu or cuda.
+        dry_run: Print the plan and stop.
+
+    Raises:
+        ValueError: An option is wrong, or the text is.
+    """
+    shape = _shape(PRESETS[preset], cell_dim, projection_dim, filters, highways, layers)
+    changes = {"learning_rate": learning_rate, "batch_size": batch_size, "window": window, "dropout": dropout}
+    way = replace(RECIPES[recipe], **{name: value for name, value in changes.items() if value is not None})
+    if negatives is not None:
+        way = replace(way, negatives=negatives or None)
+    text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
+    # torch takes a second to import: only now, when all that can be wrong at once has been checked
+    from elmokit.pretraining.pretrain import PretrainOptions
+    from elmokit.pretraining.pretrain import pretrain as run
+    from elmokit.pretraining.reading import TextSource
+    from elmokit.training.budget import Budget
+
+    options = PretrainOptions(
+        train=TextSource(corpus, layout),
+        heldout=TextSource(heldout, layout) if heldout else None,
+        out=out,
+        bilm=shape,
+        text=text,
+        recipe=way,
+        vocabulary_size=vocab_size,
+        budget=Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours),
+        seed=seed,
+        shuffle=shuffle,
+        checkpoint_minutes=checkpoint_minutes,
+        resume=resume,
+        device=_device(device),
+    )
+    if dry_run:
+        print(_plan(options.bilm, way, options.train.files(), vocab_size))
+        return
+    score = run(options)
+    print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
+
+
+def _shape(
+    preset: BiLMConfig, cell_dim: int | None, projection_dim: int | None, filters: str | None, highways: int | None, layers: int | None
+) -> BiLMConfig:
+    """Change a preset as the options say.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    cnn_changes = {"filters": None if filters is None else parse_filters(filters), "highways": highways}
+    changes = {"cell_dim": cell_dim, "projection_dim": projection_dim, "layers": layers}
+    char_cnn = replace(preset.char_cnn, **{name: value for name, value in cnn_changes.items() if value is not None})
+    return replace(preset, char_cnn=char_cnn, **{name: value for name, value in changes.items() if value is not None})
+
+
+def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
+    """Read `1x32,2x32,3x64`.
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    try:
+        pairs = [tuple(int(number) for number in part.split("x")) for part in text.split(",")]
+        return tuple((width, number) for width, number in pairs)
+    except ValueError as error:
+        raise ValueError(f"--filters must be WIDTHxNUMBER with commas between, such as 1x32,2x32,3x64, not {text!r}") from error
+
+
+def _device(name: str) -> str:
+    """Choose the device.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
+    return "cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda"
+
+
+def _plan(shape: BiLMConfig, recipe: Recipe, files: list[Path], vocab_size: int) -> str:
+    """Say what would be trained on what."""
+    from elmokit.model.bilm import BiLM
+
+    body = sum(parameter.numel() for parameter in BiLM(shape).parameters())
+    head = vocab_size * (shape.output_dim + 1)
+    size = sum(file.stat().st_size for file in files)
+    return (
+        f"{len(files)} file(s), {size / 2**20:,.1f} MiB on disk\n"
+        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.char_cnn.features} filters: "
+        f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
+        f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
+        f"dropout {recipe.dropout}, negatives {recipe.negatives or 'none (full softmax)'}"
+    )

@@ -1,0 +1,1 @@
+"""Text → a model: corpus → shards → streams → losses → checkpoints."""

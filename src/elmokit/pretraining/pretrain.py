@@ -1,0 +1,200 @@
+"""From text files to a model folder: what `elmo pretrain` does.
+
+Beside the model folder `OUT` stands `OUT.training` with all that only training needs: the shards, the log and the
+checkpoint. It may be deleted when the model is finished.
+"""
+
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from elmokit.checkpoints.checkpoint import Checkpoint
+from elmokit.checkpoints.folder import save_folder
+from elmokit.config import BiLMConfig, ElmoConfig, TextConfig
+from elmokit.errors import FormatError
+from elmokit.lm.language_model import LanguageModel
+from elmokit.lm.perplexity import Perplexity, stream_perplexity
+from elmokit.model.bilm import BiLM
+from elmokit.model.softmax import SoftmaxHead
+from elmokit.pretraining.card import model_card
+from elmokit.pretraining.corpus import Corpus, build_corpus
+from elmokit.pretraining.pretrainer import Pretrainer
+from elmokit.pretraining.reading import TextSource
+from elmokit.pretraining.recipes import Recipe
+from elmokit.text.batch import token_budget_batches, word_batch
+from elmokit.text.vocabulary import Vocabulary
+from elmokit.training.budget import Budget
+from elmokit.training.log import JsonLog
+from elmokit.training.loop import train
+
+Resume = Literal["auto", "never"]
+LAYER_MEANS_TOKENS = 20_000
+"""Held-out words over which each layer's mean is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """What to train, on what, how and for how long."""
+
+    train: TextSource
+    """The text to learn from."""
+    heldout: TextSource | None
+    """The text to measure on; None: a hundredth of the documents."""
+    out: Path
+    """The model folder."""
+    bilm: BiLMConfig
+    """The shape."""
+    text: TextConfig
+    """Tokenizer and normalization."""
+    recipe: Recipe
+    """The way of training."""
+    vocabulary_size: int
+    """V at most, the three special words included."""
+    budget: Budget
+    """When to stop."""
+    seed: int = 0
+    """Of initial values, dropout, candidates and the order of sentences."""
+    shuffle: bool = True
+    """Whether sentences are shuffled at every pass."""
+    checkpoint_minutes: float = 10.0
+    """Time between checkpoints."""
+    resume: Resume = "auto"
+    """"auto": go on from the checkpoint if there is one; "never": begin anew."""
+    device: str = "cpu"
+    """Where to compute."""
+
+    @property
+    def work(self) -> Path:
+        """The folder for shards, log and checkpoint."""
+        return self.out.with_name(self.out.name + ".training")
+
+
+def pretrain(options: PretrainOptions) -> Perplexity:
+    """Train a language model and write its folder.
+
+    Returns:
+        The finished model's held-out perplexity, exact: one stream, every target once.
+
+    Raises:
+        ValueError: The options do not fit each other, the text or an earlier run.
+        KeyboardInterrupt: Stopped by a signal, after a checkpoint.
+    """
+    trainer = prepare(options)
+    log = JsonLog(options.work / "log.jsonl")
+    train(trainer, options.budget, log, checkpoint_minutes=options.checkpoint_minutes)
+    model, corpus = trainer.model.eval(), trainer.corpus
+    _say("measuring the held-out perplexity …")
+    score = stream_perplexity(model, corpus.heldout.sentences(), corpus.characters)
+    log.write(steps=trainer.progress.steps, final=asdict(score))
+    config = ElmoConfig(bilm=options.bilm, text=options.text)
+    checkpoint = Checkpoint(
+        config=config,
+        bilm=model.bilm.state_dict(),
+        head=model.head.state_dict(),
+        vocabulary=vocabulary_of(corpus, options.vocabulary_size),
+        layer_means_LD=layer_means(model.bilm, corpus),
+        card=model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score),
+        origin="pretraining",
+    )
+    save_folder(checkpoint, options.out)
+    return score
+
+
+def prepare(options: PretrainOptions) -> Pretrainer:
+    """Read the corpus, build the model and go on from a checkpoint if there is one."""
+    max_characters = options.bilm.char_cnn.max_characters
+    corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
+    vocabulary_size = len(vocabulary_of(corpus, options.vocabulary_size))
+    torch.manual_seed(options.seed)
+    bilm = BiLM(options.bilm, dropout=options.recipe.dropout)
+    model = LanguageModel(bilm, SoftmaxHead(vocabulary_size, options.bilm.output_dim), options.recipe.dropout).to(options.device)
+    state_path = options.work / "state.safetensors"
+    trainer = Pretrainer(model, corpus, options.recipe, options.seed, state_path, options.shuffle)
+    _say(_describe(corpus, model, options))
+    if options.resume == "auto" and state_path.exists():
+        _check_same_run(options)
+        trainer.restore()
+        _say(f"going on from step {trainer.progress.steps:,}, {trainer.progress.tokens:,} tokens")
+    else:
+        (options.work / "run.json").write_text(json.dumps(_identity(options), indent=1), encoding="utf-8")
+    return trainer
+
+
+def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
+    """Give the words of the softmax: the most frequent ones of the training text."""
+    return Vocabulary(corpus.words.words[: min(size, corpus.facts["words_of_training"])])
+
+
+def layer_means(bilm: BiLM, corpus: Corpus) -> Tensor:
+    """Give each layer's mean vector (L + 1, D) over held-out words, each sentence by itself, marks left out."""
+    words = corpus.words.words
+    tokens, sentences = 0, []
+    for ids in islice(corpus.heldout.sentences(LAYER_MEANS_TOKENS), LAYER_MEANS_TOKENS):
+        sentences.append([words[i] for i in ids])
+        tokens += len(ids)
+    total_LD = torch.zeros(bilm.config.layers + 1, bilm.config.dim, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in token_budget_batches([len(s) + 2 for s in sentences], 4096):
+            layers_LBTD, _ = bilm(word_batch([sentences[i] for i in batch], bilm.config.char_cnn.max_characters))
+            for layers_LTD, i in zip(layers_LBTD.unbind(1), batch, strict=True):
+                total_LD += layers_LTD[:, 1 : len(sentences[i]) + 1].double().sum(1).cpu()
+    return (total_LD / tokens).float()
+
+
+def _identity(options: PretrainOptions) -> dict[str, object]:
+    """What must be the same for a run to go on."""
+    return {
+        "bilm": asdict(options.bilm),
+        "text": asdict(options.text),
+        "recipe": asdict(options.recipe),
+        "vocabulary_size": options.vocabulary_size,
+        "seed": options.seed,
+        "shuffle": options.shuffle,
+        "train": options.train.fingerprint(),
+    }
+
+
+def _check_same_run(options: PretrainOptions) -> None:
+    """Refuse to go on from the checkpoint of another run.
+
+    Raises:
+        ValueError: Names what differs.
+        FormatError: The note of the earlier run is damaged.
+    """
+    path = options.work / "run.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: the note of the earlier run cannot be read ({error}); --resume never begins anew") from error
+    now = json.loads(json.dumps(_identity(options)))
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise ValueError(f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, or --resume never")
+
+
+def _describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
+    """Say what will be trained on what."""
+    size = len(model.head.bias)
+    ids_N = corpus.train.tokens[: 10**6]
+    body = sum(parameter.numel() for parameter in model.bilm.parameters())
+    head = sum(parameter.numel() for parameter in model.head.parameters())
+    read = corpus.facts["read"]
+    return (
+        f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences ({read['undecodable']:,} undecodable lines left out), "
+        f"{len(corpus.heldout.tokens):,} words held out\n"
+        f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
+        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; "
+        f"{math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window):,} steps a pass"
+    )
+
+
+def _say(text: str) -> None:
+    """Tell the person who watches; standard output is for results."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,51 @@
+"""Sizes and ways of training, by name."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from elmokit.config import BiLMConfig, CharCnnConfig
+
+RecipeName = Literal["reference", "modern"]
+PresetName = Literal["tiny", "small", "medium", "original"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A way of training."""
+
+    optimizer: RecipeName
+    """"reference": Adagrad, constant rate, gradient of loss × window. "modern": AdamW with warm-up and cosine."""
+    learning_rate: float
+    """The highest rate."""
+    clip_norm: float
+    """All gradients together are scaled to this norm at the most."""
+    batch_size: int
+    """B: streams side by side."""
+    window: int = 20
+    """T: places of a window, over which gradients flow."""
+    negatives: int | None = 8192
+    """Candidates of the sampled softmax; None, or as many as the vocabulary has words: the full softmax."""
+    dropout: float = 0.1
+    """On each layer's input and on the last layer's output."""
+
+
+RECIPES = {
+    "reference": Recipe(optimizer="reference", learning_rate=0.2, clip_norm=10.0, batch_size=128),
+    "modern": Recipe(optimizer="modern", learning_rate=2e-3, clip_norm=1.0, batch_size=64, negatives=2048),
+}
+"""`reference` is bilm-tf's."""
+
+
+def _preset(cell_dim: int, projection_dim: int, highways: int, filters: tuple[tuple[int, int], ...] | None = None) -> BiLMConfig:
+    """Write a published shape in one line."""
+    char_cnn = CharCnnConfig(highways=highways) if filters is None else CharCnnConfig(highways=highways, filters=filters)
+    return BiLMConfig(char_cnn=char_cnn, cell_dim=cell_dim, projection_dim=projection_dim)
+
+
+PRESETS = {
+    "tiny": _preset(512, 64, 1, ((1, 32), (2, 32), (3, 64), (4, 128))),
+    "small": _preset(1024, 128, 1),
+    "medium": _preset(2048, 256, 1),
+    "original": _preset(4096, 512, 2),
+}
+"""`small`, `medium` and `original` are the published sizes; `tiny` learns on a laptop within the hour."""
