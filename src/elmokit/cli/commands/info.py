@@ -4,14 +4,14 @@ import json as json_module
 from pathlib import Path
 from typing import Any
 
-MEBIBYTE = 2**20
+FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".txt", ".md"}
 
 
 def info(model: str = "en-small", *, json: bool = False) -> None:
-    """Say what a model is: format, sizes, layers, languages, licence and checksums.
+    """Say what a model is: format, sizes, layers, languages, license and checksums.
 
     Args:
-        model: A bundled name, a model folder, or a folder with `options.json` and an HDF5 weight file.
+        model: A bundled name, a model folder, or a folder with `options.json` and an HDF5 weight file, or one of these two.
         json: Print one JSON object instead of lines to read.
 
     Raises:
@@ -22,11 +22,13 @@ def info(model: str = "en-small", *, json: bool = False) -> None:
     if json:
         print(json_module.dumps(facts, ensure_ascii=False, indent=2))
         return
+    files = facts.pop("files")
     width = max(map(len, facts))
     for name, value in facts.items():
-        lines = [f"{key}  {entry}" for key, entry in value.items()] if isinstance(value, dict) else [_line(value)]
-        for i, line in enumerate(lines):
-            print(f"{name if i == 0 else '':{width}}  {line}")
+        print(f"{name.replace('_', ' '):{width}}  {_words(value)}")
+    print("SHA-256")
+    for name, file in files.items():
+        print(f"  {name:{max(map(len, files))}}  {file['bytes']:>13,} bytes  {file['sha256']}")
 
 
 def describe(model: str) -> dict[str, Any]:
@@ -36,49 +38,58 @@ def describe(model: str) -> dict[str, Any]:
         model: As for `info`.
 
     Returns:
-        JSON-like values under the names that are printed.
+        What `json.dumps` takes; None stands for what the model does not say. `layer_mean_norms` are the lengths of the mean
+        vectors that `center=True` subtracts, from the word layer up.
     """
     from elmokit.checkpoints.load import load_checkpoint, resolve_path
 
     path = resolve_path(model)
     checkpoint = load_checkpoint(path)
-    bilm, text = checkpoint.config.bilm, checkpoint.config.text
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    means = checkpoint.layer_means_LD
+    config, bilm, means = checkpoint.config, checkpoint.config.bilm, checkpoint.layer_means_LD
     return {
         "model": model,
-        "origin": checkpoint.origin,
+        "format": checkpoint.origin,
         "dimension": bilm.dim,
-        "layers": f"{bilm.layers + 1} (words, then {bilm.layers} of LSTMs in both directions)",
+        "layers": bilm.layers + 1,
+        "layer_mean_norms": None if means is None else [round(float(norm), 3) for norm in means.norm(dim=-1)],
+        "parameters": checkpoint.parameters,
         "cell": bilm.cell_dim,
         "projection": bilm.projection_dim,
-        "filters": ", ".join(f"{number} of width {width}" for width, number in bilm.char_cnn.filters),
+        "filters": [list(pair) for pair in bilm.char_cnn.filters],
         "highways": bilm.char_cnn.highways,
-        "parameters": checkpoint.parameters,
+        "language_model": checkpoint.head is not None,
         "vocabulary": None if checkpoint.vocabulary is None else len(checkpoint.vocabulary),
-        "language model": checkpoint.head is not None,
-        "norm of each layer's mean": None if means is None else [round(float(norm), 3) for norm in means.norm(dim=-1)],
-        "tokenizer": text.tokenizer,
-        "normalization": text.normalization + (", lower case" if text.lowercase else ""),
-        "languages": list(checkpoint.config.languages),
-        "licence": checkpoint.config.license,
-        "files (SHA-256)": {file.name: _checksum(file) for file in files},
+        "tokenizer": config.text.tokenizer,
+        "normalization": config.text.normalization,
+        "lowercase": config.text.lowercase,
+        "languages": list(config.languages) or None,
+        "license": config.license,
+        "files": {file.name: _measure(file) for file in _files(path)},
     }
 
 
-def _line(value: object) -> str:
-    """A value as words."""
+def _files(path: Path) -> list[Path]:
+    """The files of a model: all of a folder that may belong to one, or the single file named."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file() and file.suffix in FILES_OF_MODELS)
+
+
+def _measure(file: Path) -> dict[str, Any]:
+    """Size and SHA-256."""
+    from elmokit.checkpoints.folder import sha256
+
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}
+
+
+def _words(value: object) -> str:
+    """A value as a reader wants it."""
+    if value is None:
+        return "not known"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
-        return " ".join(map(str, value)) or "unknown"
-    return "unknown" if value is None else str(value)
-
-
-def _checksum(file: Path) -> str:
-    """Size and SHA-256 of a file."""
-    from elmokit.checkpoints.folder import sha256
-
-    return f"{file.stat().st_size / MEBIBYTE:8.2f} MiB  {sha256(file)}"
+        return " ".join("×".join(map(str, entry)) if isinstance(entry, list) else str(entry) for entry in value)
+    return str(value)
