@@ -1,0 +1,1 @@
+"""Sentences and documents → context vectors → files."""

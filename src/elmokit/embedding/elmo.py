@@ -1,0 +1,370 @@
+"""`Elmo`: a model that turns texts and sentences into context vectors.
+
+L layers (the word vectors, layer 0, counted), N tokens of a sentence, D = 2P width of a vector.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from tqdm import tqdm
+
+from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm, random_checkpoint
+from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.load import load_checkpoint
+from elmokit.config import ElmoConfig
+from elmokit.embedding.document import Document, document_sentences, embed_document
+from elmokit.embedding.encoder import Finish, SentenceEncoder, keep_vectors
+from elmokit.embedding.inputs import Collate, Inputs, read_inputs
+from elmokit.embedding.layers import Layers, Pooling, check_layers, check_pooling, pool, select_layers, unit_length
+from elmokit.embedding.similarity import cosines
+from elmokit.embedding.spans import Span, tokens_of_spans
+from elmokit.text.tokenizers import Token
+
+LONG_INPUT = 50_000
+"""Tokens from which a progress bar is worth its line."""
+
+
+class Elmo:
+    """A pretrained biLM with its rules for text. It may be called from several threads.
+
+    Args:
+        checkpoint: The model in memory; `from_pretrained` and `from_config` make one.
+        device: Where it computes, as PyTorch names devices.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "cpu") -> None:
+        self.bilm = build_bilm(checkpoint).to(device)
+        """The network, in evaluation mode."""
+        self.checkpoint = dataclasses.replace(checkpoint, bilm={})
+        """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        precision: Literal["float32", "bfloat16", "int8"] = "float32",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            name_or_path: The name of a bundled model ("en-small"), a model folder, or `options.json` with its HDF5 file.
+            device: "auto" takes the CUDA device if there is one, else the CPU; or any name that PyTorch knows.
+            precision: Of the arithmetic; only "float32" so far.
+            revision: Of a model on the Hub; not yet supported.
+            cache_dir: For a model of the Hub; not yet supported.
+            local_files_only: Nothing is ever fetched so far, so both values mean the same.
+            token: For the Hub; not yet supported.
+
+        Raises:
+            ValueError: No such model, an unknown device, or what this version does not support yet.
+            FormatError: The model's files are damaged.
+        """
+        if precision != "float32":
+            raise ValueError(f'precision={precision!r}: this version computes in "float32" only')
+        for option, value in (("revision", revision), ("cache_dir", cache_dir), ("token", token)):
+            if value is not None:
+                raise ValueError(f"{option} is for models of the Hub, which this version does not support yet; leave it out")
+        place = _device(device)  # before a large file is read in vain
+        return cls(load_checkpoint(name_or_path), place)
+
+    @classmethod
+    def from_config(cls, config: ElmoConfig, seed: int = 0) -> Self:
+        """Make a model with random weights: for tests, and as a baseline."""
+        return cls(random_checkpoint(config, seed))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a model folder: the weights as they are now, and all else that came with the model.
+
+        Raises:
+            ValueError: `folder` holds something else than a model.
+        """
+        save_folder(dataclasses.replace(self.checkpoint, bilm=self.bilm.state_dict()), folder)
+
+    @property
+    def config(self) -> ElmoConfig:
+        """What the model is, and how strings become its words."""
+        return self.checkpoint.config
+
+    @property
+    def dim(self) -> int:
+        """D: numbers in a vector, both directions joined."""
+        return self.config.bilm.dim
+
+    @property
+    def num_layers(self) -> int:
+        """L: layers to choose from, the word vectors (layer 0) counted."""
+        return self.config.bilm.layers + 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.bilm.words.embedding.weight.device
+
+    @property
+    def collate(self) -> Collate:
+        """Sentences → `WordBatch`: small and picklable, for the `collate_fn` of a DataLoader."""
+        return Collate(self.config)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network to a device ("auto": as `from_pretrained` chooses) and give this same object."""
+        self.bilm.to(_device(device))
+        return self
+
+    @overload  # a str is also an iterable of str: the first signature that fits counts, which mypy warns of
+    def tokenize(self, texts: str) -> list[Token]: ...  # type: ignore[overload-overlap]
+    @overload
+    def tokenize(self, texts: Iterable[str]) -> list[list[Token]]: ...
+    def tokenize(self, texts: str | Iterable[str]) -> list[Token] | list[list[Token]]:
+        """Cut texts into tokens as they stand there, with their places in characters.
+
+        Args:
+            texts: One text, or several.
+
+        Returns:
+            A list of `Token(text, start, end)` for each text; just one list for one text.
+
+        Raises:
+            ValueError: Something else than texts.
+        """
+        read = read_inputs(texts, self.config.text.tokenizer, warn=False)
+        if read.tokens is None and read.words:
+            raise ValueError("texts must be strings; these are split into words already")
+        tokens = read.tokens or []
+        return tokens[0] if read.single else tokens
+
+    def encode_tokens(
+        self,
+        inputs: Inputs,
+        *,
+        batch_tokens: int = 8192,
+        batch_size: int | None = None,
+        layers: Layers = "mean",
+        normalize_embeddings: bool = False,
+        convert_to_tensor: bool = False,
+        return_tokens: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> Any:
+        """Give the vectors of every token.
+
+        Args:
+            inputs: One text; a list of texts, each taken as one sentence; or a list of sentences, each a list of words.
+            batch_tokens: Tokens computed at once (rows × longest row), marks counted; halves on out-of-memory.
+            batch_size: Sentences computed at once at the most; None for no limit.
+            layers: "mean" (of all layers), "top", "all" or a layer's number, from 0 for the word vectors.
+            normalize_embeddings: Whether vectors are scaled to length 1.
+            convert_to_tensor: Whether to give tensors on the model's device instead of NumPy arrays.
+            return_tokens: Whether to give the words too.
+            show_progress_bar: None shows one on a terminal if the input is long.
+
+        Returns:
+            A list of float32 arrays (N, D), or (L, N, D) for "all"; one array for one text.
+            With `return_tokens` a pair: that, and the words of each sentence as they stand in the input.
+
+        Raises:
+            ValueError: An option or input of the wrong kind.
+        """
+        read = read_inputs(inputs, self.config.text.tokenizer)
+
+        def finish(number: int, x_ND: Tensor) -> Tensor:
+            return unit_length(x_ND) if normalize_embeddings else keep_vectors(number, x_ND)
+
+        encoder = self._encoder(finish, layers, batch_tokens, batch_size, convert_to_tensor)
+        found = self._run(encoder, read.words, show_progress_bar)
+        vectors = found if convert_to_tensor else [x_ND.numpy() for x_ND in found]
+        answer, words = (vectors[0], read.words[0]) if read.single else (vectors, read.words)
+        return (answer, words) if return_tokens else answer
+
+    def encode(
+        self,
+        inputs: Inputs,
+        *,
+        batch_tokens: int = 8192,
+        batch_size: int | None = None,
+        layers: Layers = "mean",
+        pooling: Pooling = "mean",
+        normalize_embeddings: bool = False,
+        convert_to_tensor: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> Any:
+        """Give one vector for each text: the mean of its tokens' vectors, zeros if it has none.
+
+        Args:
+            inputs: One text, a list of texts, or a list of sentences, each a list of words.
+            batch_tokens: Tokens computed at once (rows × longest row), marks counted; halves on out-of-memory.
+            batch_size: Texts computed at once at the most; None for no limit.
+            layers: "mean" (of all layers), "top", "all" or a layer's number, from 0 for the word vectors.
+            pooling: "mean" or "max" over the tokens.
+            normalize_embeddings: Whether vectors are scaled to length 1.
+            convert_to_tensor: Whether to give a tensor on the model's device instead of a NumPy array.
+            show_progress_bar: None shows one on a terminal if the input is long.
+
+        Returns:
+            A float32 array (texts, D), or (texts, L, D) for "all"; without the first axis for one text.
+
+        Raises:
+            ValueError: An option or input of the wrong kind.
+        """
+        check_pooling(pooling)
+        read = read_inputs(inputs, self.config.text.tokenizer)
+
+        def finish(_: int, x_ND: Tensor) -> Tensor:
+            return pool(x_ND, pooling)
+
+        encoder = self._encoder(finish, layers, batch_tokens, batch_size, convert_to_tensor)
+        vectors = self._stacked(self._run(encoder, read.words, show_progress_bar), encoder, normalize_embeddings)
+        answer = vectors[0] if read.single else vectors
+        return answer if convert_to_tensor else answer.numpy()
+
+    def encode_spans(
+        self,
+        texts: str | Sequence[str],
+        spans: Iterable[Span],
+        *,
+        batch_tokens: int = 8192,
+        batch_size: int | None = None,
+        layers: Layers = "mean",
+        pooling: Pooling = "mean",
+        normalize_embeddings: bool = False,
+        convert_to_tensor: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> Any:
+        """Give one vector for each span of text: the mean of the tokens that lie in it, if only in part.
+
+        Args:
+            texts: One text or several, each taken as one sentence.
+            spans: (number of the text, start, end) in characters, the end not included.
+            batch_tokens: Tokens computed at once (rows × longest row), marks counted; halves on out-of-memory.
+            batch_size: Texts computed at once at the most; None for no limit.
+            layers: "mean" (of all layers), "top", "all" or a layer's number, from 0 for the word vectors.
+            pooling: "mean" or "max" over the tokens.
+            normalize_embeddings: Whether vectors are scaled to length 1.
+            convert_to_tensor: Whether to give a tensor on the model's device instead of a NumPy array.
+            show_progress_bar: None shows one on a terminal if the input is long.
+
+        Returns:
+            A float32 array (spans, D), or (spans, L, D) for "all".
+
+        Raises:
+            ValueError: A span outside its text or without a token, an option or input of the wrong kind.
+        """
+        check_pooling(pooling)
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        tokens = self.tokenize(texts)
+        wanted = tokens_of_spans(spans, texts, tokens)
+        numbers = sorted({number for number, _ in wanted})
+        pooled: dict[int, Tensor] = {}
+
+        def finish(position: int, x_ND: Tensor) -> Tensor:
+            own = [(n, where) for n, (number, where) in enumerate(wanted) if number == numbers[position]]
+            pooled.update((n, pool(x_ND[..., where, :], pooling)) for n, where in own)
+            return x_ND.new_empty(0)
+
+        encoder = self._encoder(finish, layers, batch_tokens, batch_size, convert_to_tensor)
+        self._run(encoder, [[token.text for token in tokens[number]] for number in numbers], show_progress_bar)
+        vectors = self._stacked([pooled[n] for n in range(len(wanted))], encoder, normalize_embeddings)
+        return vectors if convert_to_tensor else vectors.numpy()
+
+    def encode_document(self, document: Document, *, layers: Layers = "mean", window: int = 4096, out: Any = None) -> Any:
+        """Give the vectors of a long text, exactly and, but for the result, in bounded memory.
+
+        A list of words is one sentence of any length. A list of sentences, or a string, which is split into sentences
+        and words, is read as the model was trained: marks round each sentence, both directions' states carried from
+        sentence to sentence in file order (AllenNLP's stateful output at batch size 1).
+
+        Args:
+            document: A list of words, a list of sentences as lists of words, or a string.
+            layers: "mean" (of all layers), "top", "all" or a layer's number, from 0 for the word vectors.
+            window: Tokens computed at once; it changes memory and speed, not the result.
+            out: Where to write: the path of a new `.npy` file, or an array-like (NumPy, h5py, …) of the result's shape.
+
+        Returns:
+            A float32 array of all tokens (N, D), or (L, N, D) for "all"; with `out` that array, or the file memory-mapped.
+
+        Raises:
+            ValueError: An option, document or `out` of the wrong kind.
+        """
+        check_layers(layers, self.num_layers)
+        sentences = document_sentences(document, self.config)
+        return embed_document(self.bilm, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
+
+    def similarity(
+        self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"
+    ) -> Any:
+        """Give cosines between vectors of this model.
+
+        Raw cosines of ELMo's vectors are high everywhere, since they lie in a cone; the model's mean vector, subtracted
+        first, leaves what tells them apart.
+
+        Args:
+            a_ND: Vectors, or a single one (D), not scaled to length 1 if they are to be centered.
+            b_MD: Vectors, or a single one.
+            center: Whether the model's mean vector is subtracted.
+            layers: Which layers the vectors were asked for, "all" excepted: the mean subtracted is theirs.
+
+        Returns:
+            Cosines (N, M), 0 where a vector is zero; a tensor if `a_ND` is one.
+
+        Raises:
+            ValueError: The model has no layer means, or the shapes do not fit.
+        """
+        check_layers(layers, self.num_layers)
+        return cosines(a_ND, b_MD, self._mean_vector(layers) if center else None, self.dim)
+
+    def _mean_vector(self, layers: Layers) -> Tensor:
+        """The mean of the vectors that these layers give."""
+        if layers == "all":
+            raise ValueError('layers="all" gives several vectors a token; compare one layer, or their mean')
+        if self.checkpoint.layer_means_LD is None:
+            raise ValueError("this model has no layer means, so its vectors cannot be centered; say center=False for raw cosines")
+        return select_layers(self.checkpoint.layer_means_LD.float(), layers)
+
+    def _encoder(
+        self, finish: Finish, layers: Layers, batch_tokens: int, batch_size: int | None, convert_to_tensor: bool
+    ) -> SentenceEncoder:
+        """What runs one call."""
+        check_layers(layers, self.num_layers)
+        on = self.device if convert_to_tensor else torch.device("cpu")
+        return SentenceEncoder(self.bilm, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on)
+
+    def _run(self, encoder: SentenceEncoder, sentences: list[list[str]], show_progress_bar: bool | None) -> list[Tensor]:
+        """Run it over words as the user wrote them."""
+        total = sum(map(len, sentences))
+        if show_progress_bar is None:
+            show_progress_bar = total >= LONG_INPUT and sys.stderr.isatty()
+        with tqdm(total=total, unit=" tokens", unit_scale=True, disable=not show_progress_bar) as bar:
+            encoder.advance = bar.update
+            return encoder(self.collate.read_forms(sentences))
+
+    def _stacked(self, vectors: list[Tensor], encoder: SentenceEncoder, normalize_embeddings: bool) -> Tensor:
+        """Vectors on a new first axis, of the right shape even if there is none."""
+        one = (self.num_layers, self.dim) if encoder.layers == "all" else (self.dim,)
+        stacked = torch.stack(vectors) if vectors else torch.empty((0, *one), device=encoder.on)
+        return unit_length(stacked) if normalize_embeddings else stacked
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device of that name, if there is one.
+
+    Raises:
+        ValueError: PyTorch does not know or cannot use it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device={str(name)!r}: not there or not known to PyTorch; say "auto", "cpu" or "cuda"') from error
+    return device

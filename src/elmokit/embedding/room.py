@@ -1,0 +1,58 @@
+"""Room on disk for arrays that should not stand in memory."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 1 << 20
+LARGE = 64 << 20
+"""Bytes from which an array goes to the disk."""
+
+
+def reserve(path: Path) -> None:
+    """Make the disk give a file all the space that its size promises.
+
+    A memory map over a file with holes ends the process where the disk is full; this raises an error before.
+
+    Raises:
+        OSError: There is too little space.
+    """
+    with path.open("r+b") as file:
+        _fill(file, path.stat().st_size)
+
+
+def room_in(folder: Path) -> Callable[[tuple[int, ...]], NDArray[np.float32]]:
+    """Give a maker of float32 arrays that keeps large ones in temporary files of a folder.
+
+    The files have no name and vanish with the arrays.
+    """
+
+    def make(shape: tuple[int, ...]) -> NDArray[np.float32]:
+        size = 4 * int(np.prod(shape))
+        if size < LARGE:
+            return np.empty(shape, dtype=np.float32)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.truncate(size)
+            _fill(file, size)
+            return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
+
+    return make
+
+
+def _fill(file: IO[bytes] | Any, size: int) -> None:
+    """Allocate the bytes of a file that is `size` long and may have holes."""
+    if hasattr(os, "posix_fallocate"):
+        if size:
+            os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, _CHUNK):  # read and write back: what stands there stays
+        file.seek(start)
+        part = file.read(min(_CHUNK, size - start))
+        file.seek(start)
+        file.write(part)
+    file.flush()

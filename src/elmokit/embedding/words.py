@@ -1,0 +1,68 @@
+"""Word vectors of batches, each word's computed once as long as it is remembered.
+
+Half of the words of a text are repeats, across batches too, and a word's vector depends on its characters alone. So a
+bounded table keeps those used last. It lives as long as one job (a call, a file), so that weights which change in
+between can never meet vectors of the old ones.
+
+U distinct words of a batch, W characters, P width, N places of the table.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from elmokit.model.char_cnn import CharCnn
+from elmokit.text.batch import WordBatch
+
+PLACES = 20_000
+"""Words remembered: about all that a few hundred thousand tokens of one text hold."""
+WORDS_AT_ONCE = 2048
+"""Words that go through the network together; the widest convolutions take 20 kB and more for each."""
+
+
+class WordVectors:
+    """The character CNN with a memory of the words used last. For one thread.
+
+    Args:
+        char_cnn: What computes a vector from characters.
+        places: N, how many words are remembered.
+    """
+
+    def __init__(self, char_cnn: CharCnn, places: int = PLACES) -> None:
+        self.char_cnn = char_cnn
+        self.places = places
+        self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's characters → its row; the first was used longest ago
+        self.table_NP: Tensor | None = None
+
+    def __call__(self, batch: WordBatch) -> Tensor:
+        """Give the vectors x_BTP of a batch's words; what stands past a sentence's end is any word's."""
+        device = self.char_cnn.embedding.weight.device
+        keys = [row.tobytes() for row in batch.chars_UW]
+        new = [u for u, key in enumerate(keys) if key not in self.place_of]
+        new_vectors = self._compute(torch.from_numpy(batch.chars_UW[new]).to(device))
+        x_UP = new_vectors.new_empty(len(keys), new_vectors.shape[1])
+        x_UP[new] = new_vectors
+        known = sorted(set(range(len(keys))).difference(new))
+        if known and self.table_NP is not None:
+            x_UP[known] = self.table_NP[[self.place_of[keys[u]] for u in known]]
+        for u in known:
+            self.place_of.move_to_end(keys[u])
+        self._remember([keys[u] for u in new], new_vectors)
+        return x_UP[torch.from_numpy(batch.index_BT).to(device)]
+
+    def _compute(self, chars_UW: Tensor) -> Tensor:
+        """Run the network, a bounded number of words at a time."""
+        return torch.cat([self.char_cnn(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
+
+    def _remember(self, keys: list[bytes], x_UP: Tensor) -> None:
+        """Keep new words' vectors in the place of those used longest ago."""
+        keys, x_UP = keys[: self.places], x_UP[: self.places]
+        if self.table_NP is None:
+            self.table_NP = x_UP.new_empty(self.places, x_UP.shape[1])
+        places = []
+        for key in keys:
+            place = len(self.place_of) if len(self.place_of) < self.places else self.place_of.popitem(last=False)[1]
+            self.place_of[key] = place
+            places.append(place)
+        self.table_NP[places] = x_UP
