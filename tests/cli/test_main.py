@@ -1,6 +1,8 @@
 """The program around its commands: help, errors as one line, exit statuses, option files."""
 
 import errno
+import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,12 +41,14 @@ def the_one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return output.err.removeprefix("elmo: ").rstrip("\n")
 
 
-def test_help_names_every_command() -> None:
+def test_help_names_every_command_and_what_it_does() -> None:
     result = elmo("--help")
     assert result.returncode == 0
     assert result.stderr == ""
     for command in cli.__all__:
+        summary = getattr(cli, command).__doc__.split()
         assert f" {command} " in result.stdout
+        assert " ".join(summary[:3]) in " ".join(result.stdout.replace("│", " ").split())
 
 
 def test_no_help_needs_torch() -> None:
@@ -74,7 +78,10 @@ def test_a_command_is_a_function_and_documents_each_option(command: str, capsys:
     assert callable(function)
     assert function.__name__ == command
     assert main([command, "--help"]) == 0
-    assert (function.__doc__ or "").splitlines()[0].rstrip(".") in capsys.readouterr().out
+    text = capsys.readouterr().out
+    for parameter in inspect.signature(function).parameters:
+        assert f"--{parameter.replace('_', '-')}" in text
+        assert re.search(rf"^ +{parameter}: \S", function.__doc__ or "", re.MULTILINE), f"{parameter} is not documented"
 
 
 def test_a_submodule_does_not_hide_a_command() -> None:

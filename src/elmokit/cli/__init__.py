@@ -8,9 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from elmokit.cli.commands.convert import convert
+    from elmokit.cli.commands.demo import demo
     from elmokit.cli.commands.info import info
+    from elmokit.cli.commands.perplexity import perplexity
+    from elmokit.cli.commands.pretrain import pretrain
 
-__all__ = ["info"]
+__all__ = ["convert", "demo", "info", "perplexity", "pretrain"]
 
 
 if not TYPE_CHECKING:  # type checkers would take any name for a command

@@ -78,7 +78,7 @@ def _program() -> App:
         suppress_keyboard_interrupt=False,
     )
     for command in cli.__all__:
-        program.command(f"elmokit.cli.commands.{command}:{command}", name=command)
+        program.command(getattr(cli, command), name=command)
 
     program.meta.suppress_keyboard_interrupt = False
 
