@@ -95,13 +95,17 @@ def _chinese_words(run: str) -> list[str]:
 def _contracted(word: str) -> list[str]:
     """Cut "don't" into do, n't and "he'd've" into he, 'd, 've."""
     endings: list[str] = []
-    while match := _ENDING.search(word):
+    # Nobody writes three; without a limit "n'tn'tn't…" would take time that grows with the square of its length.
+    while len(endings) < 3 and (match := _ENDING.search(word)):
         endings.append(match[0])
         word = word[: match.start()]
     return [word, *reversed(endings)]
 
 
-_ENDING = re.compile(r"(?<=.)(?:n['’]t|['’](?:s|m|d|ll|re|ve))\Z|(?<=^d)['’]ye\Z|(?<=^more)['’]n\Z|(?<=^['’]t)(?:is|was)\Z", re.IGNORECASE)
+_ENDING = re.compile(
+    r"(?<=.)(?:n['’]t|['’](?:s|m|d|ll|re|ve))\Z|(?<=^d)['’]ye\Z|(?<=^more)['’]n\Z|(?<=^['’]t)(?:is|was)\Z",
+    re.IGNORECASE,
+)
 
 # Two words written as one, with where the second begins.
 _JOINED: Final = {
@@ -122,29 +126,33 @@ _NUMBER = r"[0-9]++(?:[.:/][0-9]++|,[0-9]{3}(?![0-9]))*+"
 _PART = rf"(?:{_NUMBER}(?:{_LETTER})?|{_LETTER})"
 _LINK = r"[!-~\p{Latin}]"
 
-# The first alternative that fits at a place wins. Flag w makes \b the word boundary of UAX #29.
+# At every place but white space the first alternative that fits wins. Flag w makes \b the word boundary of UAX #29.
 _TOKEN = regex.compile(
     rf"""
-      [A-Za-z]++ (?= [\s,;!?)\]"] | \Z )                                    # most of English
+    (?= [^\s\x1C-\x1F] ) (?:                              # what str.isspace calls white space
+      [A-Za-z]++ (?= [\s,;!?)\]"] | \Z )                  # most of English
     | [,()"\[\]]
     | (?P<han> \p{{Han}}++ )
-    | (?: https?:// | ftp:// | www\. ) {_LINK}* (?<! [.,;:!?'"()\[\]<>…] )     # links without the punctuation that follows
+    | (?: https?:// | ftp:// | www\. ) {_LINK}* (?<! [.,;:!?'"()\[\]<>…] )      # not the punctuation after a link
     | [\p{{Latin}}0-9][\p{{Latin}}0-9._%+-]{{0,63}}+ @ {_PART} (?: [.-] {_PART} )*+
-    | (?: [\p{{Latin}}]\. ){{2,}}+ (?: - {_PART} )*+                             # U.S.  e.g.  U.S.-led
-    | (?: \p{{Lu}}\p{{Ll}}?\. ){{2,}}+                                          # Ph.D.
-    | (?! I\. ) \p{{Lu}}\. (?= \s?\p{{Lu}} )                                  # an initial
+    | (?: \p{{Latin}}\. ){{2,}}+ (?: - {_PART} )*+          # U.S.  e.g.  U.S.-led
+    | (?: \p{{Lu}}\p{{Ll}}?\. ){{2,}}+                      # Ph.D.
+    | (?! I\. ) \p{{Lu}}\. (?= \s?\p{{Lu}} )              # J. Smith
     | (?: {_TITLES} ) \. (?= \s*+[^\s.] )
     | (?: {_ABBREVIATIONS} ) \. (?= \s*+[^\s\p{{Lu}}.'"”’)\]] )
     | (?: {_BEFORE_NUMBERS} ) \. (?= \s?[0-9] )
     | (?: US | CA? | AU? | NZ | HK | S | R ) \$
     | (?P<apostrophe> {_PART} (?: [-‐‑_&] {_PART} )*+ ['’] {_PART} (?: [-‐‑_&'’] {_PART} )*+ | ['’] (?: tis | twas ) \b )
-    | {_PART} (?: (?: [-‐‑_&] | \.(?= [\p{{Ll}}0-9] ) ) {_PART} )*+
+    | {_PART} (?: (?: [-‐‑_&] | \. (?= [\p{{Ll}}0-9] ) ) {_PART} )*+
     | ['’] (?: s | m | d | ll | re | ve | em | til | cause | n['’]? | [0-9]{{2}}s? ) \b
-    | (?<! [^\s(\[] ) [-+−]? \.? {_PART}                                      # -5  .22
-    | (?P<mark> [-.…—―*=_~\#+<>`'’] ) (?P=mark)++ | [!?！？]{{2,}}+
-    | [:;=]-?[()DP] (?! \w )                                                # :-)
-    | (?= [^\x00-\x7F] ) [^\s\x1C-\x1F\p{{Han}}]+?\b
-    | [^\s\x1C-\x1F]
+    | (?<! [^\s(\[] ) [-+−]? \.? {_PART}                  # -5  .22
+    | (?P<mark> [-.…—―*=_~\#+<>`'’] ) (?P=mark)++         # ...  --
+    | [!?！？]{{2,}}+
+    | [:;=]-?[()DP] (?! \w )                              # :-)
+    | [\U0001F1E6-\U0001F1FF]{{2}}                        # a flag; \b would count all flags before it, each time
+    | (?= [^\x00-\x7F] ) [^\s\x1C-\x1F\p{{Han}}]+? \b     # other scripts and their punctuation
+    | .
+    )
     """,
-    regex.VERBOSE | regex.VERSION1 | regex.WORD,
+    regex.VERBOSE | regex.VERSION1 | regex.WORD | regex.DOTALL,
 )
