@@ -19,6 +19,7 @@ from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.folder import save_folder
 from elmokit.config import BiLMConfig, ElmoConfig, TextConfig
 from elmokit.errors import FormatError
+from elmokit.kernels.training_lstm import training_lstm
 from elmokit.lm.language_model import LanguageModel
 from elmokit.lm.perplexity import Perplexity, stream_perplexity
 from elmokit.model.bilm import BiLM
@@ -35,6 +36,7 @@ from elmokit.training.log import JsonLog
 from elmokit.training.loop import train
 
 Resume = Literal["auto", "never"]
+Precision = Literal["float32", "bfloat16"]
 LAYER_MEANS_TOKENS = 20_000
 """Held-out words over which each layer's mean is taken."""
 
@@ -69,6 +71,8 @@ class PretrainOptions:
     """"auto": go on from the checkpoint if there is one; "never": begin anew."""
     device: str = "cpu"
     """Where to compute."""
+    precision: Precision = "float32"
+    """Of the recurrence's matrix products; weights, sums and optimizer are float32 always."""
 
     @property
     def work(self) -> Path:
@@ -113,7 +117,7 @@ def prepare(options: PretrainOptions) -> Pretrainer:
     corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
     vocabulary_size = len(vocabulary_of(corpus, options.vocabulary_size))
     torch.manual_seed(options.seed)
-    bilm = BiLM(options.bilm, dropout=options.recipe.dropout)
+    bilm = BiLM(options.bilm, training_lstm(getattr(torch, options.precision)), options.recipe.dropout)
     model = LanguageModel(bilm, SoftmaxHead(vocabulary_size, options.bilm.output_dim), options.recipe.dropout).to(options.device)
     state_path = options.work / "state.safetensors"
     trainer = Pretrainer(model, corpus, options.recipe, options.seed, state_path, options.shuffle)

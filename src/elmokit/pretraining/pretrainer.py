@@ -75,9 +75,10 @@ class Pretrainer:
                 f"step {self.progress.steps}: the loss or its gradient is not finite (loss {loss.item()}); "
                 "the last checkpoint is whole: resume from it with a lower --learning-rate"
             )
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        with torch.sparse.check_sparse_tensor_invariants(False):  # PyTorch warns unless told to check or not to
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
         self.lstm_state = detach(state)
         self.progress = Progress(
             steps=self.progress.steps + 1,

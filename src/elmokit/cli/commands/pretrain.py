@@ -39,6 +39,7 @@ def pretrain(
     checkpoint_minutes: float = 10.0,
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
     dry_run: bool = False,
 ) -> None:
     """Train an ELMo on text of your own.
@@ -76,6 +77,7 @@ def pretrain(
         checkpoint_minutes: Time between checkpoints.
         resume: auto: go on from a checkpoint if there is one. never: begin anew.
         device: auto, cpu or cuda.
+        precision: Of the recurrence's matrix products; bfloat16 is faster where the processor has it.
         dry_run: Print the plan and stop.
 
     Raises:
@@ -107,6 +109,7 @@ def pretrain(
         checkpoint_minutes=checkpoint_minutes,
         resume=resume,
         device=_device(device),
+        precision=precision,
     )
     if dry_run:
         print(_plan(options.bilm, way, options.train.files(), vocab_size))
