@@ -55,9 +55,7 @@ def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType =
         ValueError: `folder` is a file or holds files that are no part of a model folder; or a number is too large for float16.
     """
     folder = Path(folder)
-    refuse_other_contents(folder, _ALL_NAMES)
-    if folder.exists() and any(folder.iterdir()) and not is_model_folder(folder):
-        raise ValueError(f"{folder}: is no model folder, so it is not replaced; give a new or empty folder")
+    check_target(folder)
     with atomic_folder(folder) as temporary:
         tensors = _stored(checkpoint.bilm, dtype)
         if checkpoint.layer_means_LD is not None:
@@ -73,6 +71,19 @@ def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType =
         (temporary / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
         if checkpoint.card is not None:
             (temporary / CARD_NAME).write_text(checkpoint.card, encoding="utf-8")
+
+
+def check_target(folder: Path) -> None:
+    """Make sure that a model may be written here: nothing is there, an empty folder, or a model folder and nothing else.
+
+    Whoever computes for hours before saving calls this first.
+
+    Raises:
+        ValueError: The folder and what it holds.
+    """
+    refuse_other_contents(folder, _ALL_NAMES)
+    if folder.exists() and any(folder.iterdir()) and not is_model_folder(folder):
+        raise ValueError(f"{folder}: is no model folder, so it is not replaced; give a new or empty folder")
 
 
 def load_folder(folder: str | Path) -> Checkpoint:

@@ -81,6 +81,8 @@ def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
         (temporary / WEIGHTS_NAME).write_bytes(_packed(checkpoint))
     lost = {
         "the tokenizer and normalization": checkpoint.config.text,
+        "the languages": checkpoint.config.languages or None,
+        "the licence": checkpoint.config.license,
         "the language model's head": checkpoint.head,
         "the vocabulary": checkpoint.vocabulary,
         "the layer means": checkpoint.layer_means_LD,
