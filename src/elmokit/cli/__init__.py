@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from elmokit.cli.commands.convert import convert
     from elmokit.cli.commands.demo import demo
+    from elmokit.cli.commands.embed import embed
     from elmokit.cli.commands.info import info
     from elmokit.cli.commands.perplexity import perplexity
     from elmokit.cli.commands.pretrain import pretrain
 
-__all__ = ["convert", "demo", "info", "perplexity", "pretrain"]
+__all__ = ["convert", "demo", "embed", "info", "perplexity", "pretrain"]
 
 
 if not TYPE_CHECKING:  # type checkers would take any name for a command

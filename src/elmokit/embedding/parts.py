@@ -1,0 +1,93 @@
+"""A folder of finished parts: `part-00000.parquet`, `part-00001.parquet`, …, and `manifest.json`, which says of what.
+
+A part appears under its name when it is complete. So a run that was stopped goes on after the parts that are there.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from elmokit.atomic import atomic_path
+from elmokit.embedding.rows import Row
+from elmokit.errors import FormatError
+
+MANIFEST = "manifest.json"
+
+
+def open_parts(folder: Path, settings: dict[str, Any], format: str) -> int:
+    """Begin a folder of parts, or see what is done in one.
+
+    Args:
+        folder: A new, empty or begun folder.
+        settings: All that the parts' contents depend on.
+        format: The parts' suffix.
+
+    Returns:
+        How many parts are finished.
+
+    Raises:
+        ValueError: The folder was begun with other settings; names the first.
+        FormatError: Its manifest is damaged.
+    """
+    manifest = folder / MANIFEST
+    folder.mkdir(parents=True, exist_ok=True)
+    if not manifest.exists():
+        if any(folder.iterdir()):
+            raise ValueError(f"{folder}: holds files but no {MANIFEST}, so it cannot be resumed; name a new folder")
+        _write(manifest, settings)
+        return 0
+    try:
+        begun = json.loads(manifest.read_text(encoding="utf-8"))
+        different = [name for name in settings if begun[name] != settings[name]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{manifest}: damaged; name a new folder") from error
+    if different:
+        name = different[0]
+        raise ValueError(
+            f"{folder}: was begun with {name} {begun[name]!r}, not {settings[name]!r}; --resume with the same input and options, "
+            "or name a new folder"
+        )
+    finished = 0
+    while part_path(folder, finished, format).exists():
+        finished += 1
+    return finished
+
+
+def write_parts(
+    folder: Path, format: str, rows: Iterator[Row], part_rows: int, finished: int, write: Callable[[Path, Iterator[Row]], None]
+) -> None:
+    """Write all parts that are not there.
+
+    Args:
+        folder: Where.
+        format: The parts' suffix.
+        rows: All rows of the input.
+        part_rows: Rows of a part.
+        finished: Parts that are there; their rows are skipped.
+        write: Writes one part's rows to a path.
+    """
+    rows = islice(rows, part_rows * finished, None)
+    while (first := next(rows, None)) is not None:
+        with atomic_path(part_path(folder, finished, format)) as path:
+            write(path, chain([first], islice(rows, part_rows - 1)))
+        finished += 1
+
+
+def part_path(folder: Path, number: int, format: str) -> Path:
+    """Name a part."""
+    return folder / f"part-{number:05d}.{format}"
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """Give the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, settings: dict[str, Any]) -> None:
+    """Write the manifest."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
