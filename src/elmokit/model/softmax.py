@@ -66,14 +66,18 @@ class SoftmaxHead(nn.Module):
         A candidate that is the target itself (an accidental hit) is left out. The gradient of W is sparse: only the
         rows drawn have any. That of b, one number a word, is dense.
         """
-        ids_S, tries = candidates
+        ids_S, tries = candidates.ids_S.to(targets_N.device), candidates.tries
         size = self.bias.shape[0]
         ids_R = torch.cat([targets_N, ids_S])
         rows_RP, biases_R = F.embedding(ids_R, self.weight, sparse=True), self.bias[ids_R]
         n = targets_N.shape[0]
         true_N = (h_NP * rows_RP[:n]).sum(1) + biases_R[:n] - log_expected_count(targets_N, tries, size)
         drawn_NS = torch.addmm(biases_R[n:] - log_expected_count(ids_S, tries, size), h_NP, rows_RP[n:].T)
-        drawn_NS = drawn_NS.masked_fill(targets_N.unsqueeze(1) == ids_S, -math.inf)
+        place_V = torch.full((size,), -1, device=ids_S.device)
+        place_V[ids_S] = torch.arange(len(ids_S), device=ids_S.device)
+        place_N = place_V[targets_N]  # where a target stands among the candidates, -1 if it does not
+        hits = place_N >= 0
+        drawn_NS = drawn_NS.index_put((hits.nonzero().squeeze(1), place_N[hits]), drawn_NS.new_tensor(-math.inf))
         return torch.logaddexp(true_N, drawn_NS.logsumexp(1)) - true_N
 
 
