@@ -31,7 +31,9 @@ def training_lstm(product_dtype: torch.dtype = torch.float32) -> Recurrence:
         product_dtype: Of the matrix products: float32 or bfloat16.
     """
 
-    def run(layer: LstmLayer, x_BTD: Tensor, lengths_B: Tensor | None = None, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+    def run(
+        layer: LstmLayer, x_BTD: Tensor, lengths_B: Tensor | None = None, state: LstmState | None = None
+    ) -> tuple[Tensor, LstmState]:
         if lengths_B is not None or not x_BTD.shape[1]:
             return run_lstm(layer, x_BTD, lengths_B, state)
         h_BP, c_BH = layer.zero_state(x_BTD) if state is None else state
@@ -49,7 +51,7 @@ class _TrainingLstm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any,  # noqa: ANN401 (PyTorch gives it no type)
+        context: Any,
         x_TBD: Tensor,
         kernel: Tensor,
         bias: Tensor,
@@ -84,7 +86,7 @@ class _TrainingLstm(torch.autograd.Function):
         return y_TBP, c_TBH[-1].clone()
 
     @staticmethod
-    def backward(context: Any, dy_TBP: Tensor, dc_BH: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 (as above)
+    def backward(context: Any, dy_TBP: Tensor, dc_BH: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through all steps, then make the weights' gradients at once."""
         x_TBD, w_x, w_h, w_p, h_BP, c_BH, gates_TBG, c_TBH, tanh_TBH, y_TBP = context.saved_tensors
         (cell_clip, projection_clip), dtype = context.limits, context.dtype

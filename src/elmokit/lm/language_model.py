@@ -95,10 +95,18 @@ class LanguageModel(nn.Module):
         """
         x_UP = self.bilm.words(batch.chars_UW)
         forward_N, forward_state = self._direction(
-            self.bilm.forward_stack, x_UP[batch.forward_BT], batch.forward_targets_BT, state and state.forward, candidates and candidates[0]
+            self.bilm.forward_stack,
+            x_UP[batch.forward_BT],
+            batch.forward_targets_BT,
+            state and state.forward,
+            candidates and candidates[0],
         )
         backward_N, backward_state = self._direction(
-            self.bilm.backward_stack, x_UP[batch.backward_BT], batch.backward_targets_BT, state and state.backward, candidates and candidates[1]
+            self.bilm.backward_stack,
+            x_UP[batch.backward_BT],
+            batch.backward_targets_BT,
+            state and state.backward,
+            candidates and candidates[1],
         )
         return LmLosses(forward_N, backward_N), BiLMState(forward_state, backward_state)
 

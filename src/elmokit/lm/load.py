@@ -15,7 +15,9 @@ def load_language_model(checkpoint: Checkpoint) -> tuple[LanguageModel, Vocabula
         ValueError: It has no head or no vocabulary, as all of the published HDF5 files.
     """
     if checkpoint.head is None or checkpoint.vocabulary is None:
-        raise ValueError(f"{checkpoint.origin}: has no language-model head, so it cannot score text; a model that `elmo pretrain` wrote can")
+        raise ValueError(
+            f"{checkpoint.origin}: has no language-model head, so it cannot score text; a model that `elmo pretrain` wrote can"
+        )
     with torch.device("meta"):
         head = SoftmaxHead(len(checkpoint.vocabulary), checkpoint.config.bilm.output_dim)
     head.load_state_dict(checkpoint.head, assign=True)

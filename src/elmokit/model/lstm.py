@@ -60,7 +60,9 @@ Recurrence = Callable[[LstmLayer, Tensor, Tensor | None, LstmState | None], tupl
 """Runs a layer over time, as `run_lstm` does."""
 
 
-def run_lstm(layer: LstmLayer, x_BTD: Tensor, lengths_B: Tensor | None = None, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+def run_lstm(
+    layer: LstmLayer, x_BTD: Tensor, lengths_B: Tensor | None = None, state: LstmState | None = None
+) -> tuple[Tensor, LstmState]:
     """Read each row from its first token to its last.
 
     Args:

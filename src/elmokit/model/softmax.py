@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 SCORES_AT_A_TIME = 2**23
 
 

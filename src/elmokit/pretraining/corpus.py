@@ -157,7 +157,13 @@ def _write_corpus(
         writer.path.unlink()
     words.save(folder / "words.txt")
     np.save(folder / "characters.npy", encode_words(words.words, max_characters))
-    facts |= {"tokens": learned.tokens, "sentences": len(learned.starts) - 1, "words": len(words), "words_of_training": seen, "read": asdict(train.counts)}
+    facts |= {
+        "tokens": learned.tokens,
+        "sentences": len(learned.starts) - 1,
+        "words": len(words),
+        "words_of_training": seen,
+        "read": asdict(train.counts),
+    }
     (folder / "corpus.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

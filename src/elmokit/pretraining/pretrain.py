@@ -180,7 +180,9 @@ def _check_same_run(options: PretrainOptions) -> None:
     now = json.loads(json.dumps(_identity(options)))
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
-        raise ValueError(f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, or --resume never")
+        raise ValueError(
+            f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, or --resume never"
+        )
 
 
 def _describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:

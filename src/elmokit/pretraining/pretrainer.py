@@ -38,7 +38,9 @@ class Pretrainer:
         shuffle: Whether sentences are shuffled at every pass.
     """
 
-    def __init__(self, model: LanguageModel, corpus: Corpus, recipe: Recipe, seed: int, state_path: Path, shuffle: bool = True) -> None:
+    def __init__(
+        self, model: LanguageModel, corpus: Corpus, recipe: Recipe, seed: int, state_path: Path, shuffle: bool = True
+    ) -> None:
         self.model = model
         self.corpus = corpus
         self.recipe = recipe
@@ -107,7 +109,9 @@ class Pretrainer:
         tensors |= optimizer_tensors(self.optimizers)
         tensors["random"] = torch.get_rng_state()
         tensors |= _name_state(self.lstm_state)
-        tensors |= {f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(self.streams.unread)}
+        tensors |= {
+            f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(self.streams.unread)
+        }
         place = [self.sentences.finished_passes, self.sentences.position]
         save_state(self.state_path, tensors, {"progress": asdict(self.progress), "place": place})
 
@@ -120,9 +124,13 @@ class Pretrainer:
         """
         tensors, numbers = load_state(self.state_path)
         try:
-            self.model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+            self.model.load_state_dict(
+                {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+            )
         except RuntimeError as error:
-            raise ValueError(f"{self.state_path}: is of a model of another shape or vocabulary; give the same options, or another --out") from error
+            raise ValueError(
+                f"{self.state_path}: is of a model of another shape or vocabulary; give the same options, or another --out"
+            ) from error
         restore_optimizers(self.optimizers, tensors)
         torch.set_rng_state(tensors["random"])
         self.lstm_state = _state_of_names(tensors, self.model.head.bias.device)
@@ -145,7 +153,12 @@ def _name_state(state: BiLMState | None) -> dict[str, Tensor]:
     if state is None:
         return {}
     stacks = {"forward": state.forward, "backward": state.backward}
-    return {f"state.{way}.{number}.{part}": getattr(s, part) for way, stack in stacks.items() for number, s in enumerate(stack) for part in s._fields}
+    return {
+        f"state.{way}.{number}.{part}": getattr(s, part)
+        for way, stack in stacks.items()
+        for number, s in enumerate(stack)
+        for part in s._fields
+    }
 
 
 def _state_of_names(tensors: dict[str, Tensor], device: torch.device) -> BiLMState | None:
@@ -154,7 +167,10 @@ def _state_of_names(tensors: dict[str, Tensor], device: torch.device) -> BiLMSta
     if not layers:
         return None
     forward, backward = (
-        tuple(LstmState(*(tensors[f"state.{way}.{number}.{part}"].to(device) for part in LstmState._fields)) for number in range(layers))
+        tuple(
+            LstmState(*(tensors[f"state.{way}.{number}.{part}"].to(device) for part in LstmState._fields))
+            for number in range(layers)
+        )
         for way in ("forward", "backward")
     )
     return BiLMState(forward, backward)

@@ -41,7 +41,9 @@ def word_batch(sentences: Sequence[Sequence[str]], max_characters: int = 50, mar
     """
     rows: dict[str, int] = {}
     around = ([BOS], [EOS]) if marks else ([], [])
-    indices = [[rows.setdefault(word, len(rows)) for part in (around[0], sentence, around[1]) for word in part] for sentence in sentences]
+    indices = [
+        [rows.setdefault(word, len(rows)) for part in (around[0], sentence, around[1]) for word in part] for sentence in sentences
+    ]
     lengths_B = np.array([len(index) for index in indices], dtype=np.int64)
     index_BT = np.zeros((len(indices), int(lengths_B.max(initial=0))), dtype=np.int64)
     for row, index in zip(index_BT, indices, strict=True):

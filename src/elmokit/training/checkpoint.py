@@ -17,7 +17,11 @@ from elmokit.errors import FormatError
 def save_state(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
     """Write a state; the old file stays until the new one is complete."""
     with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, {"numbers": json.dumps(numbers)})
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            {"numbers": json.dumps(numbers)},
+        )
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -20,7 +20,7 @@ class JsonLog:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def write(self, **record: Any) -> None:  # noqa: ANN401 (whatever JSON holds)
+    def write(self, **record: Any) -> None:
         """Append one record, with the time."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 1), **record}, ensure_ascii=False) + "\n")

@@ -8,7 +8,12 @@ from elmokit.cli.parameters import FileOrStdin
 
 
 def perplexity(
-    model: str, text: FileOrStdin, *, layout: Literal["lines", "running"] = "lines", tokenizer: str | None = None, json: bool = False
+    model: str,
+    text: FileOrStdin,
+    *,
+    layout: Literal["lines", "running"] = "lines",
+    tokenizer: str | None = None,
+    json: bool = False,
 ) -> None:
     """Measure forward, backward and mean perplexity of a model on a text.
 

@@ -119,7 +119,12 @@ def pretrain(
 
 
 def _shape(
-    preset: BiLMConfig, cell_dim: int | None, projection_dim: int | None, filters: str | None, highways: int | None, layers: int | None
+    preset: BiLMConfig,
+    cell_dim: int | None,
+    projection_dim: int | None,
+    filters: str | None,
+    highways: int | None,
+    layers: int | None,
 ) -> BiLMConfig:
     """Change a preset as the options say.
 
