@@ -79,8 +79,9 @@ def test_a_command_is_a_function_and_documents_each_option(command: str, capsys:
     assert function.__name__ == command
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
-    for parameter in inspect.signature(function).parameters:
-        assert f"--{parameter.replace('_', '-')}" in text
+    for parameter, about in inspect.signature(function).parameters.items():
+        spelling = parameter.upper() if about.kind is about.POSITIONAL_ONLY else f"--{parameter.replace('_', '-')}"
+        assert spelling in text
         assert re.search(rf"^ +{parameter}: \S", function.__doc__ or "", re.MULTILINE), f"{parameter} is not documented"
 
 
