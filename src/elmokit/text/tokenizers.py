@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import regex
 
+from elmokit.text.abbreviations import ABBREVIATIONS, BEFORE_NUMBERS, TITLES
+
 
 class Token(NamedTuple):
     """A piece of a string."""
@@ -114,13 +116,7 @@ _JOINED: Final = {
     for form in (word, word.capitalize(), word.upper())
 }
 
-# Ends with a period that belongs to it, whatever follows (but the end of the text).
-_TITLES = "Mr|Mrs|Ms|Messrs|Dr|Prof|Rev|Hon|St|Ft|Mt|Gen|Col|Lt|Capt|Cpt|Sgt|Maj|Adm|Cmdr|Gov|Sen|Sens|Rep|Reps|Pres|Supt|vs|Attn"
-# … unless a capital follows, which begins another sentence.
-_ABBREVIATIONS = "Inc|Corp|Co|Ltd|Bros|Jr|Sr|Esq|etc|al|cf|viz|approx|dept|est|Dept|Ave|Blvd|Rd|ext|eg|ie|Mass|Calif|Conn|Pa|Va"
-# … if a number follows.
-_BEFORE_NUMBERS = "No|Nos|no|nos|Fig|fig|Figs|Vol|vol|Art|Sec|Ch|Eq|Op|op|p|pp|ca?|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
-
+_TITLES, _ABBREVIATIONS, _BEFORE_NUMBERS = ("|".join(sorted(words)) for words in (TITLES, ABBREVIATIONS, BEFORE_NUMBERS))
 _LETTER = r"[\p{Latin}0-9][\p{Latin}\p{M}0-9\xAD\u200C\u200D]*+"
 _NUMBER = r"[0-9]++(?:[.:/][0-9]++|,[0-9]{3}(?![0-9]))*+"
 _PART = rf"(?:{_NUMBER}(?:{_LETTER})?|{_LETTER})"
