@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from elmokit.cli.parameters import FileOrStdin
+
 
 def embed(
-    input: str,
+    input: FileOrStdin,
     output: Path,
     *,
     model: str = "en-small",
