@@ -18,6 +18,7 @@ class ElmoOfWords:
     """Layer 0 is one-hot in the word, +1; layer 1 is the same of the next word (of itself for the last)."""
 
     config = SimpleNamespace(languages=())
+    checkpoint = SimpleNamespace(layer_means_LD=None)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[Token]]:
         return [[Token(m[0], *m.span()) for m in re.finditer(r"\w+|[^\w\s]", text)] for text in texts]

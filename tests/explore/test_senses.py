@@ -135,7 +135,7 @@ def test_report_as_text(elmo_of_words: Elmo) -> None:
     lines = probe(elmo_of_words, [elmo_of_words], USES).text().splitlines()
     assert " ".join(lines[1].split()) == "this model 100.0 % (4 of 4) 100.0 % (4 of 4)"
     assert lines[2].startswith("chance")
-    assert "33.3 %  +66.7 (+66.7..+66.7)" in lines[2]
+    assert "33.3 %  +66.7 (+66.7 to +66.7)" in lines[2]
     assert "1 seed" in lines[4]
     assert max(len(line) for line in lines) <= 100
 

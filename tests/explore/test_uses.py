@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from elmokit import Elmo, Token
 from elmokit.errors import FormatError
@@ -123,3 +124,10 @@ def test_encode_uses_refuses_nothing_to_encode(elmo_of_words: Elmo) -> None:
         encode_uses(elmo_of_words, [])
     with pytest.raises(ValueError, match="no token"):
         encode_uses(elmo_of_words, [Use(" ", None, "the bank", 3, 4)])
+
+
+def test_layer_means_are_the_models_own_if_it_keeps_them(elmo_of_words: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = torch.arange(18.0).reshape(2, 9)
+    monkeypatch.setattr(elmo_of_words.checkpoint, "layer_means_LD", own)
+    found = encode_uses(elmo_of_words, [Use("bank", None, "the bank", 4, 8)])
+    assert found.mean_LD.tolist() == own.tolist()

@@ -76,12 +76,13 @@ class SenseReport:
 
     def text(self) -> str:
         """Write it as a table of plain lines."""
-        lines = [f"{'':38}{'raw cosines':26}centered cosines"]
-        lines.append(f"{'this model':38}{self._count(self.accuracy.raw):26}{self._count(self.accuracy.centered)}")
+        rows = [("", "raw cosines", "centered cosines")]
+        rows.append(("this model", self._count(self.accuracy.raw), self._count(self.accuracy.centered)))
         for base in self.baselines:
             raw, centered = _beside(base.accuracy.raw, base.raw_gain), _beside(base.accuracy.centered, base.centered_gain)
-            lines.append(f"{base.name:38}{raw:26}{centered}")
+            rows.append((base.name, raw, centered))
         alone = ", ".join(f"{i}: {100 * a.raw:.1f} / {100 * a.centered:.1f}" for i, a in enumerate(self.layers))
+        lines = [f"{name:36}{raw:32}{centered}".rstrip() for name, raw, centered in rows]
         return "\n".join([*lines, f"each layer alone, raw / centered, in %: {alone}"])
 
     def _count(self, accuracy: float) -> str:
@@ -91,7 +92,7 @@ class SenseReport:
 
 def _beside(accuracy: float, gain: Interval) -> str:
     """A baseline's accuracy and what the model gains on it."""
-    return f"{100 * accuracy:.1f} %  {100 * gain.value:+.1f} ({100 * gain.low:+.1f}..{100 * gain.high:+.1f})"
+    return f"{100 * accuracy:.1f} %  {100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
 
 def cosines(vectors_ND: Floats, mean_D: Floats | None = None) -> Reals:

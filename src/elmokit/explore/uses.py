@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 CONTEXT_WORDS = 5  # each side of the target
-_CHUNK = 64  # sentences whose vectors of all tokens are held at once
+_CHUNK = 256  # sentences whose vectors of all tokens are held at once
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,9 @@ def encode_uses(elmo: "Elmo", uses: Sequence[Use]) -> UseVectors:
             contexts.append(layers_LTD[0, around].mean(axis=0) if around else np.zeros_like(layers_LTD[0, 0]))
             sums.append(layers_LTD.sum(axis=1, dtype=np.float64))
             count += len(sentence)
-    mean_LD = (np.sum(sums, axis=0) / count).astype(np.float32)
-    return UseVectors(np.stack(targets), np.stack(contexts), mean_LD)
+    own = elmo.checkpoint.layer_means_LD
+    mean_LD = np.sum(sums, axis=0) / count if own is None else own.numpy()
+    return UseVectors(np.stack(targets), np.stack(contexts), mean_LD.astype(np.float32))
 
 
 def _tokens_of(use: Use, tokens: Sequence["Token"]) -> list[int]:
