@@ -1,0 +1,134 @@
+"""One door: each format is recognized by what is there, and everything else is named."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.checkpoints.small_models import full_checkpoint, same_tensors
+
+from elmokit.checkpoints import load as load_module
+from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.hdf5 import save_hdf5
+from elmokit.checkpoints.load import bundled_names, load_checkpoint, resolve_path
+from elmokit.errors import FormatError
+
+EXPECTED = full_checkpoint()
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*the published layout cannot hold:UserWarning")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_folder(EXPECTED, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def hdf5(tmp_path: Path) -> Path:
+    save_hdf5(EXPECTED, tmp_path / "hdf5")
+    return tmp_path / "hdf5"
+
+
+def loads(path: str | Path) -> bool:
+    return same_tensors(load_checkpoint(path).bilm, EXPECTED.bilm)
+
+
+def test_model_folder(folder: Path) -> None:
+    assert loads(folder)
+    assert loads(str(folder))
+    assert loads(folder / "config.json")
+    assert loads(folder / "model.safetensors")
+
+
+def test_published_layout(hdf5: Path) -> None:
+    assert loads(hdf5)
+    assert loads(hdf5 / "options.json")
+    assert loads(hdf5 / "weights.hdf5")
+
+
+def test_published_names(hdf5: Path) -> None:
+    """Several models in one folder, named as they were published."""
+    shutil.copy(hdf5 / "options.json", hdf5 / "elmo_2x4096_options.json")
+    shutil.move(hdf5 / "weights.hdf5", hdf5 / "elmo_2x4096_weights.hdf5")
+    assert loads(hdf5)
+    (hdf5 / "elmo_small_options.json").write_text("{}", encoding="utf-8")
+    (hdf5 / "elmo_small_weights.hdf5").write_text("", encoding="utf-8")
+    (hdf5 / "options.json").unlink()
+    assert loads(hdf5 / "elmo_2x4096_weights.hdf5")
+    assert loads(hdf5 / "elmo_2x4096_options.json")
+    with pytest.raises(FormatError, match=r"no model folder; missing is config\.json, or options\.json and one HDF5 file"):
+        load_checkpoint(hdf5)
+
+
+def test_one_weight_file_among_others(hdf5: Path) -> None:
+    (hdf5 / "vectors.hdf5").write_text("", encoding="utf-8")
+    assert loads(hdf5)
+    assert loads(hdf5 / "options.json")
+
+
+def test_half_of_a_pair(hdf5: Path) -> None:
+    weights = (hdf5 / "weights.hdf5").rename(hdf5 / "weights.kept")
+    with pytest.raises(FormatError, match="missing is one HDF5 file of weights; found options.json"):
+        load_checkpoint(hdf5)
+    with pytest.raises(FormatError, match=r"expected one file \*weights\.hdf5 beside it, found 0"):
+        load_checkpoint(hdf5 / "options.json")
+    weights.rename(hdf5 / "weights.hdf5")
+    (hdf5 / "options.json").unlink()
+    with pytest.raises(FormatError, match=r"expected one file \*options\.json beside it, found 0"):
+        load_checkpoint(hdf5)
+
+
+def test_bundled_names_come_first(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_module, "_bundled", lambda: tmp_path)
+    assert bundled_names() == ["model"]
+    (tmp_path / "elsewhere/model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert loads("model")
+    assert resolve_path("model") == folder
+    with pytest.raises(FormatError, match="no model folder"):
+        load_checkpoint("./model")
+    with pytest.raises(ValueError, match=r"modell: no such model, file or folder \(bundled models: model\)"):
+        load_checkpoint("modell")
+
+
+def test_home_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.parent))
+    assert loads("~/model")
+
+
+@pytest.mark.parametrize("name", ["en-smal", "no/such/model.hdf5", "./user/name", "/none/at", ""])
+def test_nothing_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no such model, file or folder|no model folder"):
+        load_checkpoint(name)
+
+
+def test_models_of_the_hub_are_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="user/name: .* models of the Hub are not supported yet"):
+        load_checkpoint("user/name")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.zip", "packed models are not supported yet"),
+        ("model.tar.gz", "packed models are not supported yet"),
+        ("model.pkl", "no known model format"),
+        ("model.txt", "no known model format"),
+    ],
+)
+def test_other_files(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(FormatError, match=f"{name}: {message}"):
+        load_checkpoint(tmp_path / name)
+
+
+def test_other_folders(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no model folder; missing is .* found nothing"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "char.dic").write_text("a\t0\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(FormatError, match="ELMoForManyLangs are not supported yet"):
+        load_checkpoint(tmp_path)
