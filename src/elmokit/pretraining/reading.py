@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from elmokit.config import TextConfig
-from elmokit.text.files import ReadCounts, expand_paths, read_lines
+from elmokit.text.files import Errors, ReadCounts, expand_paths, read_lines
 from elmokit.text.normalize import normalize
 from elmokit.text.sentences import split_sentences
 from elmokit.text.tokenizers import Token, get_tokenizer
@@ -24,7 +24,7 @@ class TextSource:
 
     Args:
         patterns: Files, folders or globs.
-        layout: "lines": one sentence a line; "running": running text, which is split into sentences.
+        layout: "lines": one sentence a line; "running": one paragraph a line, which is split into sentences.
     """
 
     patterns: list[str]
@@ -33,12 +33,12 @@ class TextSource:
     """What reading met: lines, empty ones, ones that are not UTF-8 (left out)."""
 
     def files(self) -> list[Path]:
-        """Give the files.
+        """Give the files; "-" alone is standard input.
 
         Raises:
             ValueError: Names a pattern that no file matches.
         """
-        return expand_paths(self.patterns)
+        return [Path("-")] if self.patterns == ["-"] else expand_paths(self.patterns)
 
     def fingerprint(self) -> dict[str, Any]:
         """Say what must be unchanged for shards to be used again: each file's name, size and time of change."""
@@ -50,16 +50,21 @@ class TextSource:
         return ", ".join(self.patterns)
 
 
-def read_documents(source: TextSource, text: TextConfig) -> Iterator[Document]:
-    """Read, split, tokenize and normalize; bad lines are counted in `source.counts` and left out.
+def read_documents(source: TextSource, text: TextConfig, errors: Errors = "skip") -> Iterator[Document]:
+    """Read, split, tokenize and normalize; all lines are counted in `source.counts`.
 
     A document ends at an empty line, at the end of a file, or after `DOCUMENT_LINES` lines.
+
+    Args:
+        source: The files.
+        text: Tokenizer and normalization.
+        errors: Whether a line that is not UTF-8 is left out ("skip") or an error ("strict").
     """
     words = word_reader(text)
     for path in source.files():
         document: Document = []
         lines = 0
-        for line in read_lines(path, errors="skip", counts=source.counts):
+        for line in read_lines(path, errors=errors, counts=source.counts):
             if not line.strip() or lines >= DOCUMENT_LINES:
                 if document:
                     yield document
@@ -73,8 +78,13 @@ def read_documents(source: TextSource, text: TextConfig) -> Iterator[Document]:
 
 
 def read_sentences(source: TextSource, text: TextConfig, tokenizer: str | None = None) -> Iterator[list[str]]:
-    """Give the sentences of all documents one after the other, by another tokenizer than the model's if asked."""
-    for document in read_documents(source, text if tokenizer is None else replace(text, tokenizer=tokenizer)):
+    """Give the sentences of all documents one after the other, by another tokenizer than the model's if asked.
+
+    Raises:
+        ValueError: A file is missing or the tokenizer unknown.
+        FormatError: A line is not UTF-8: what is measured on text is measured on all of it.
+    """
+    for document in read_documents(source, text if tokenizer is None else replace(text, tokenizer=tokenizer), "strict"):
         yield from document
 
 

@@ -2,6 +2,7 @@
 
 import json as json_module
 from dataclasses import asdict
+from itertools import chain
 from typing import Literal
 
 from elmokit.cli.parameters import FileOrStdin
@@ -18,17 +19,17 @@ def perplexity(
     """Measure forward, backward and mean perplexity of a model on a text.
 
     The text is one stream in file order; every word and one end mark for each sentence counts once in each direction;
-    words outside the vocabulary are scored as <UNK>, and their share is told.
+    words outside the vocabulary are scored as <UNK>.
 
     Args:
         model: A model with its language-model head: a bundled name or a model folder.
         text: A text file (plain, .gz, .xz, .zst), or - for the standard input.
-        layout: lines: one sentence a line. running: running text, which is split into sentences.
+        layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
         tokenizer: Another one than the model's; whitespace for text already split.
         json: Print one JSON object.
 
     Raises:
-        ValueError: The model has no language-model head, or there is no text.
+        ValueError: The model has no language-model head; the text is missing, empty or not UTF-8.
     """
     from elmokit.checkpoints.load import load_checkpoint
     from elmokit.lm.load import load_language_model
@@ -37,8 +38,11 @@ def perplexity(
 
     checkpoint = load_checkpoint(model)
     language_model, vocabulary = load_language_model(checkpoint)
-    source = TextSource([text], layout)
-    score = measure(language_model, vocabulary, read_sentences(source, checkpoint.config.text, tokenizer))
+    sentences = read_sentences(TextSource([text], layout), checkpoint.config.text, tokenizer)
+    first = next(sentences, None)
+    if first is None:
+        raise ValueError(f"{text}: holds no text to score; check the file")
+    score = measure(language_model, vocabulary, chain([first], sentences))
     if json:
         print(json_module.dumps(asdict(score)))
         return
