@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from elmokit.model.lstm import LstmLayer, LstmState, Recurrence, run_lstm
 
@@ -86,6 +87,7 @@ class _TrainingLstm(torch.autograd.Function):
         return y_TBP, c_TBH[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, dy_TBP: Tensor, dc_BH: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through all steps, then make the weights' gradients at once."""
         x_TBD, w_x, w_h, w_p, h_BP, c_BH, gates_TBG, c_TBH, tanh_TBH, y_TBP = context.saved_tensors

@@ -56,7 +56,7 @@ class SoftmaxHead(nn.Module):
         Without gradients, a few predictions are scored at a time, so that memory grows neither with N nor with V.
         """
         rows = len(h_NP) + 1 if torch.is_grad_enabled() else max(1, SCORES_AT_A_TIME // len(self.bias))
-        parts = zip(h_NP.split(rows), targets_N.split(rows), strict=True)
+        parts = zip(torch.split(h_NP, rows), torch.split(targets_N, rows), strict=True)
         return torch.cat([F.cross_entropy(self(h), targets, reduction="none") for h, targets in parts])
 
     def sampled_losses(self, h_NP: Tensor, targets_N: Tensor, candidates: Candidates) -> Tensor:

@@ -41,7 +41,7 @@ def clip_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor
             gradients.append(parameter.grad.values())
         else:
             gradients.append(parameter.grad)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
     scale = torch.clamp(limit / norm, max=1.0)
     for gradient in gradients:
         gradient.mul_(scale)
