@@ -35,7 +35,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             numbers = json.loads(file.metadata()["numbers"])
             return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: not a training state of elmokit, or damaged ({error}); --resume never starts anew") from error
+        raise FormatError(f"{path}: not a training state of elmokit, or damaged ({error}); --resume never begins anew") from error
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:

@@ -34,13 +34,14 @@ class Meter:
     """
 
     def __init__(self, progress: Progress) -> None:
+        self.count = 0
+        """Steps since the last look."""
         self._last = progress
         self._sums: dict[str, float] = {}
-        self._count = 0
 
     def add(self, numbers: dict[str, float]) -> None:
         """Take one step's numbers."""
-        self._count += 1
+        self.count += 1
         for name, value in numbers.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
@@ -51,17 +52,18 @@ class Meter:
             "steps": progress.steps,
             "tokens": progress.tokens,
             "passes": round(progress.passes, 4),
-            **{name: total / self._count for name, total in self._sums.items()},
+            **{name: total / self.count for name, total in self._sums.items()},
             "tokens_per_second": (progress.tokens - self._last.tokens) / seconds,
         }
-        self._last, self._sums, self._count = progress, {}, 0
+        self._last, self._sums, self.count = progress, {}, 0
         return numbers
 
 
 def progress_line(numbers: dict[str, float], used: float, seconds: float) -> str:
     """Say in one line how far a run is, how well and how fast it learns and how long it will take."""
     minutes = int(seconds * max(0.0, 1 - used) / used / 60) if used > 0 else 0
+    perplexity = math.exp(min(numbers["loss"], 50))
     return (
-        f"{min(1.0, used):6.1%}  step {numbers['steps']:,}  loss {numbers['loss']:.3f}  perplexity {math.exp(min(numbers['loss'], 50)):,.1f}  "
+        f"{min(1.0, used):6.1%}  step {numbers['steps']:,}  loss {numbers['loss']:.3f}  perplexity {perplexity:,.1f}  "
         f"{numbers['tokens_per_second']:,.0f} tokens/s  {minutes // 60}:{minutes % 60:02d} h left"
     )

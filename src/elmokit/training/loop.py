@@ -52,20 +52,26 @@ def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: fl
     meter = Meter(task.progress)
     last_save = time.monotonic()
     with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True) as bar:
+
+        def report() -> None:
+            numbers = meter.means(task.progress)
+            log.write(**numbers)
+            bar.set_description_str(progress_line(numbers, budget.used(task.progress), task.progress.seconds))
+
         while (used := budget.used(task.progress)) < 1:
             start = time.monotonic()
             meter.add(task.step(used))
             task.progress = replace(task.progress, seconds=task.progress.seconds + time.monotonic() - start)
             if task.progress.steps % log_steps == 0:
-                numbers = meter.means(task.progress)
-                log.write(**numbers)
-                bar.set_description_str(progress_line(numbers, budget.used(task.progress), task.progress.seconds))
+                report()
             if stop.is_set():
                 task.save()
                 raise KeyboardInterrupt("stopped; the checkpoint is written, --resume auto goes on from it")
             if time.monotonic() - last_save > 60 * checkpoint_minutes:
                 _checkpoint(task, log)
                 last_save = time.monotonic()
+        if meter.count:  # the steps since the last line
+            report()
     _checkpoint(task, log)
 
 
