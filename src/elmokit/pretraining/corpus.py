@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from elmokit.atomic import atomic_folder
 from elmokit.config import TextConfig
+from elmokit.errors import FormatError
 from elmokit.pretraining.reading import Document, TextSource, read_documents
 from elmokit.text.bytes import encode_words
 from elmokit.text.lexicon import Lexicon
@@ -87,8 +88,15 @@ class Corpus:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Map the shards in `folder`."""
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("characters", *_SHARD_FILES)}
+    """Map the shards in `folder`.
+
+    Raises:
+        FormatError: They are damaged.
+    """
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("characters", *_SHARD_FILES)}
+    except (OSError, EOFError, ValueError) as error:
+        raise FormatError(f"{folder}: damaged shards ({error}); delete this folder, they are made anew") from error
     return Corpus(
         words=Vocabulary.load(folder / "words.txt"),
         characters_NW=arrays["characters"],
@@ -122,12 +130,19 @@ def build_corpus(train: TextSource, heldout: TextSource | None, folder: Path, te
         "heldout": heldout and heldout.fingerprint(),
     }
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    described = folder / "corpus.json"
-    if described.is_file() and json.loads(described.read_text(encoding="utf-8"))["key"] == key:
+    if _key_of(folder) == key:
         return load_corpus(folder)
     with atomic_folder(folder) as temporary:
         _write_corpus(temporary, train, heldout, text, max_characters, {"key": key, **settings})
     return load_corpus(folder)
+
+
+def _key_of(folder: Path) -> str | None:
+    """What the shards in `folder` were made of; None if there are none."""
+    try:
+        return str(json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write_corpus(
@@ -147,7 +162,7 @@ def _write_corpus(
     if not kept.tokens:
         where = heldout.describe() if heldout else "the corpus, which is too short to keep a hundredth back: give --heldout"
         raise ValueError(f"--heldout: no text to measure on in {where}")
-    counts_N = np.bincount(np.fromfile(learned.path, dtype=np.int32), minlength=len(lexicon.words))
+    counts_N = _count(learned.path, len(lexicon.words))
     words = Vocabulary.from_counts(dict(zip(lexicon.words, counts_N.tolist(), strict=True)), min_count=0)
     seen = len(SPECIAL_WORDS) + int((counts_N[len(SPECIAL_WORDS) :] > 0).sum())
     new_id_N = words.ids(lexicon.words).astype(np.int32)
@@ -188,6 +203,15 @@ class _ShardWriter:
             self.tokens += len(sentence)
             self.starts.append(self.tokens)
             self._file.write(ids(sentence).astype(np.int32).tobytes())
+
+
+def _count(raw: Path, words: int) -> NDArray[np.int64]:
+    """Count how often each provisional id occurs, some millions at a time."""
+    ids = np.memmap(raw, dtype=np.int32, mode="r")
+    counts_N = np.zeros(words, dtype=np.int64)
+    for start in range(0, len(ids), _AT_A_TIME):
+        counts_N += np.bincount(ids[start : start + _AT_A_TIME], minlength=words)
+    return counts_N
 
 
 def _renumber(raw: Path, new_id_N: NDArray[np.int32], target: Path) -> None:
