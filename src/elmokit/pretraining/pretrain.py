@@ -7,20 +7,20 @@ checkpoint. It may be deleted when the model is finished.
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from elmokit.checkpoints.checkpoint import Checkpoint
-from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.folder import check_target, save_folder
 from elmokit.config import BiLMConfig, ElmoConfig, TextConfig
 from elmokit.errors import FormatError
 from elmokit.kernels.training_lstm import training_lstm
 from elmokit.lm.language_model import LanguageModel
+from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import Perplexity, stream_perplexity
 from elmokit.model.bilm import BiLM
 from elmokit.model.softmax import SoftmaxHead
@@ -30,7 +30,7 @@ from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
 from elmokit.text.batch import token_budget_batches, word_batch
-from elmokit.text.vocabulary import Vocabulary
+from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from elmokit.training.budget import Budget
 from elmokit.training.log import JsonLog
 from elmokit.training.loop import train
@@ -74,6 +74,19 @@ class PretrainOptions:
     precision: Precision = "float32"
     """Of the recurrence's matrix products; weights, sums and optimizer are float32 always."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot train, before anything is read.
+
+        Raises:
+            ValueError: Names the option and what it may be.
+        """
+        if self.vocabulary_size <= len(SPECIAL_WORDS):
+            raise ValueError(f"--vocab-size must be above 3 ({' '.join(SPECIAL_WORDS)} are in it), not {self.vocabulary_size}")
+        if self.seed < 0:
+            raise ValueError(f"--seed must be 0 or more, not {self.seed}")
+        if not self.checkpoint_minutes >= 0:
+            raise ValueError(f"--checkpoint-minutes must be 0 or more, not {self.checkpoint_minutes}")
+
     @property
     def work(self) -> Path:
         """The folder for shards, log and checkpoint."""
@@ -92,41 +105,53 @@ def pretrain(options: PretrainOptions) -> Perplexity:
     """
     trainer = prepare(options)
     log = JsonLog(options.work / "log.jsonl")
-    train(trainer, options.budget, log, checkpoint_minutes=options.checkpoint_minutes)
-    model, corpus = trainer.model.eval(), trainer.corpus
-    _say("measuring the held-out perplexity …")
-    score = stream_perplexity(model, corpus.heldout.sentences(), corpus.characters)
-    log.write(steps=trainer.progress.steps, final=asdict(score))
-    config = ElmoConfig(bilm=options.bilm, text=options.text)
+    try:
+        train(trainer, options.budget, log, checkpoint_minutes=options.checkpoint_minutes)
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on from the last checkpoint")
+        raise
+    corpus, config = trainer.corpus, ElmoConfig(bilm=options.bilm, text=options.text)
     checkpoint = Checkpoint(
         config=config,
-        bilm=model.bilm.state_dict(),
-        head=model.head.state_dict(),
+        bilm=trainer.model.bilm.state_dict(),
+        head=trainer.model.head.state_dict(),
         vocabulary=vocabulary_of(corpus, options.vocabulary_size),
-        layer_means_LD=layer_means(model.bilm, corpus),
-        card=model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score),
         origin="pretraining",
     )
-    save_folder(checkpoint, options.out)
+    _say("measuring the held-out perplexity …")
+    model, _ = load_language_model(checkpoint)  # as others will load it: in float32 whatever the training's precision
+    score = stream_perplexity(model, corpus.heldout.sentences(), corpus.characters)
+    log.write(steps=trainer.progress.steps, final=asdict(score))
+    card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score)
+    save_folder(replace(checkpoint, layer_means_LD=layer_means(model.bilm, corpus), card=card), options.out)
     return score
 
 
 def prepare(options: PretrainOptions) -> Pretrainer:
-    """Read the corpus, build the model and go on from a checkpoint if there is one."""
+    """Read the corpus, build the model and go on from a checkpoint if there is one.
+
+    Raises:
+        ValueError: The options do not fit the text or an earlier run, or OUT is taken.
+        FormatError: What is left of an earlier run is damaged.
+    """
+    check_target(options.out)
+    state_path = options.work / "state.safetensors"
+    goes_on = options.resume == "auto" and state_path.exists()
+    if goes_on:
+        _check_same_run(options)
     max_characters = options.bilm.char_cnn.max_characters
     corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
     vocabulary_size = len(vocabulary_of(corpus, options.vocabulary_size))
     torch.manual_seed(options.seed)
     bilm = BiLM(options.bilm, training_lstm(getattr(torch, options.precision)), options.recipe.dropout)
     model = LanguageModel(bilm, SoftmaxHead(vocabulary_size, options.bilm.output_dim), options.recipe.dropout).to(options.device)
-    state_path = options.work / "state.safetensors"
     trainer = Pretrainer(model, corpus, options.recipe, options.seed, state_path, options.shuffle)
     _say(_describe(corpus, model, options))
-    if options.resume == "auto" and state_path.exists():
-        _check_same_run(options)
+    if goes_on:
         trainer.restore()
         _say(f"going on from step {trainer.progress.steps:,}, {trainer.progress.tokens:,} tokens")
     else:
+        state_path.unlink(missing_ok=True)  # else an interruption would leave it beside the note of this run
         (options.work / "run.json").write_text(json.dumps(_identity(options), indent=1), encoding="utf-8")
     return trainer
 
@@ -140,7 +165,7 @@ def layer_means(bilm: BiLM, corpus: Corpus) -> Tensor:
     """Give each layer's mean vector (L + 1, D) over held-out words, each sentence by itself, marks left out."""
     words = corpus.words.words
     tokens, sentences = 0, []
-    for ids in islice(corpus.heldout.sentences(LAYER_MEANS_TOKENS), LAYER_MEANS_TOKENS):
+    for ids in corpus.heldout.sentences(LAYER_MEANS_TOKENS):
         sentences.append([words[i] for i in ids])
         tokens += len(ids)
     total_LD = torch.zeros(bilm.config.layers + 1, bilm.config.dim, dtype=torch.float64)
@@ -152,7 +177,7 @@ def layer_means(bilm: BiLM, corpus: Corpus) -> Tensor:
     return (total_LD / tokens).float()
 
 
-def _identity(options: PretrainOptions) -> dict[str, object]:
+def _identity(options: PretrainOptions) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
         "bilm": asdict(options.bilm),
@@ -162,6 +187,7 @@ def _identity(options: PretrainOptions) -> dict[str, object]:
         "seed": options.seed,
         "shuffle": options.shuffle,
         "train": options.train.fingerprint(),
+        "heldout": options.heldout and options.heldout.fingerprint(),
     }
 
 
@@ -174,15 +200,26 @@ def _check_same_run(options: PretrainOptions) -> None:
     """
     path = options.work / "run.json"
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise FormatError(f"{path}: the note of the earlier run cannot be read ({error}); --resume never begins anew") from error
-    now = json.loads(json.dumps(_identity(options)))
-    changed = [name for name in now if before.get(name) != now[name]]
+    changed = _differences(before, json.loads(json.dumps(_identity(options))))
     if changed:
         raise ValueError(
-            f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, or --resume never"
+            f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, "
+            "or --resume never"
         )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Name what differs between two notes, with the values where they are short; what the older one lacks is not compared."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        shared = [key for key in now if key in before]
+        return [line for key in shared for line in _differences(before[key], now[key], f"{name}.{key}" if name else key)]
+    if before == now:
+        return []
+    values = f"{name} was {before}, is {now}"
+    return [values if len(values) <= 60 else name]
 
 
 def _describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
@@ -193,8 +230,8 @@ def _describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) ->
     head = sum(parameter.numel() for parameter in model.head.parameters())
     read = corpus.facts["read"]
     return (
-        f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences ({read['undecodable']:,} undecodable lines left out), "
-        f"{len(corpus.heldout.tokens):,} words held out\n"
+        f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences "
+        f"({read['undecodable']:,} undecodable lines left out), {len(corpus.heldout.tokens):,} words held out\n"
         f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
         f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; "
         f"{math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window):,} steps a pass"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from elmokit.errors import FormatError
 from elmokit.lm.language_model import LanguageModel, detach, lm_batch
 from elmokit.lm.perplexity import stream_perplexity
 from elmokit.model.bilm import BiLMState
@@ -75,9 +76,10 @@ class Pretrainer:
         if not torch.isfinite(norm):
             raise ValueError(
                 f"step {self.progress.steps}: the loss or its gradient is not finite (loss {loss.item()}); "
-                "the last checkpoint is whole: resume from it with a lower --learning-rate"
+                "begin anew with a lower --learning-rate and --resume never"
             )
-        with torch.sparse.check_sparse_tensor_invariants(False):  # PyTorch warns unless told to check or not to
+        # PyTorch warns of sparse gradients unless told to check them or not to; its own function has no types.
+        with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # as said
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -119,24 +121,23 @@ class Pretrainer:
         """Go on from the checkpoint.
 
         Raises:
-            FormatError: It is damaged.
-            ValueError: It is that of another model.
+            FormatError: It is damaged, or that of another model.
         """
         tensors, numbers = load_state(self.state_path)
+        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         try:
-            self.model.load_state_dict(
-                {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-            )
-        except RuntimeError as error:
-            raise ValueError(
-                f"{self.state_path}: is of a model of another shape or vocabulary; give the same options, or another --out"
+            self.model.load_state_dict(weights)
+            restore_optimizers(self.optimizers, tensors)
+            torch.set_rng_state(tensors["random"])
+            self.lstm_state = _state_of_names(tensors, self.model.head.bias.device)
+            self.streams.unread = [tensors[f"unread.{row}"].numpy() for row in range(self.recipe.batch_size)]
+            self.sentences.move_to(*numbers["place"])
+            self.progress = Progress(**numbers["progress"])
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise FormatError(
+                f"{self.state_path}: is no state of this model, text and recipe; give the same options, another --out, "
+                "or --resume never"
             ) from error
-        restore_optimizers(self.optimizers, tensors)
-        torch.set_rng_state(tensors["random"])
-        self.lstm_state = _state_of_names(tensors, self.model.head.bias.device)
-        self.streams.unread = [tensors[f"unread.{row}"].numpy() for row in range(self.recipe.batch_size)]
-        self.sentences.move_to(*numbers["place"])
-        self.progress = Progress(**numbers["progress"])
 
 
 def _optimizers(model: LanguageModel, recipe: Recipe) -> list[Optimizer]:

@@ -28,6 +28,19 @@ class Recipe:
     dropout: float = 0.1
     """On each layer's input and on the last layer's output."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot train.
+
+        Raises:
+            ValueError: Names the option and what it may be.
+        """
+        for name in ("learning_rate", "clip_norm", "batch_size", "window", "negatives"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must be at least 0 and below 1, not {self.dropout}")
+
 
 RECIPES = {
     "reference": Recipe(optimizer="reference", learning_rate=0.2, clip_norm=10.0, batch_size=128),

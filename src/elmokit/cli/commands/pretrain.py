@@ -1,18 +1,26 @@
 """`elmo pretrain`: text → a model folder."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from elmokit.config import BiLMConfig, Normalization, TextConfig
+from elmokit.cli.parameters import FilePatterns
+from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
+from elmokit.text.tokenizers import get_tokenizer
+
+if TYPE_CHECKING:
+    from elmokit.pretraining.pretrain import PretrainOptions
+
+Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
 
 
 def pretrain(
     *,
-    corpus: list[str],
+    corpus: FilePatterns,
     out: Path,
-    heldout: list[str] | None = None,
+    heldout: FilePatterns | None = None,
     layout: Literal["lines", "running"] = "lines",
     tokenizer: str = "words",
     normalization: Normalization = "none",
@@ -51,7 +59,7 @@ def pretrain(
         corpus: Files, folders or globs of text: plain, .gz, .xz, .zst.
         out: The model folder to write.
         heldout: Text to measure perplexity on; by default a hundredth of the documents, at most 200,000 tokens.
-        layout: lines: one sentence a line. running: running text, which is split into sentences.
+        layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
         tokenizer: whitespace, words or characters (each Han character a token).
         normalization: Unicode normalization of each token: none, NFC or NFKC.
         lowercase: Whether tokens are lowercased.
@@ -84,10 +92,10 @@ def pretrain(
         ValueError: An option is wrong, or the text is.
     """
     shape = _shape(PRESETS[preset], cell_dim, projection_dim, filters, highways, layers)
-    changes = {"learning_rate": learning_rate, "batch_size": batch_size, "window": window, "dropout": dropout}
-    way = replace(RECIPES[recipe], **{name: value for name, value in changes.items() if value is not None})
+    way = _changed(RECIPES[recipe], learning_rate=learning_rate, batch_size=batch_size, window=window, dropout=dropout)
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
+    get_tokenizer(tokenizer)  # its error comes before anything is written
     text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.pretraining.pretrain import PretrainOptions
@@ -112,7 +120,7 @@ def pretrain(
         precision=precision,
     )
     if dry_run:
-        print(_plan(options.bilm, way, options.train.files(), vocab_size))
+        print(_plan(options))
         return
     score = run(options)
     print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
@@ -131,10 +139,13 @@ def _shape(
     Raises:
         ValueError: An option is out of range.
     """
-    cnn_changes = {"filters": None if filters is None else parse_filters(filters), "highways": highways}
-    changes = {"cell_dim": cell_dim, "projection_dim": projection_dim, "layers": layers}
-    char_cnn = replace(preset.char_cnn, **{name: value for name, value in cnn_changes.items() if value is not None})
-    return replace(preset, char_cnn=char_cnn, **{name: value for name, value in changes.items() if value is not None})
+    char_cnn = _changed(preset.char_cnn, filters=None if filters is None else parse_filters(filters), highways=highways)
+    return _changed(preset, char_cnn=char_cnn, cell_dim=cell_dim, projection_dim=projection_dim, layers=layers)
+
+
+def _changed(default: Settings, **changes: Any) -> Settings:
+    """Put in what was given; None keeps the default."""
+    return replace(default, **{name: value for name, value in changes.items() if value is not None})
 
 
 def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
@@ -165,15 +176,18 @@ def _device(name: str) -> str:
     return "cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
-def _plan(shape: BiLMConfig, recipe: Recipe, files: list[Path], vocab_size: int) -> str:
+def _plan(options: "PretrainOptions") -> str:
     """Say what would be trained on what."""
-    from elmokit.model.bilm import BiLM
+    from elmokit.checkpoints.layout import bilm_layout
 
-    body = sum(parameter.numel() for parameter in BiLM(shape).parameters())
+    shape, recipe, vocab_size = options.bilm, options.recipe, options.vocabulary_size
+    body = sum(math.prod(tensor.shape) for tensor in bilm_layout(shape))
     head = vocab_size * (shape.output_dim + 1)
+    files, heldout = options.train.files(), options.heldout.files() if options.heldout else []
     size = sum(file.stat().st_size for file in files)
     return (
-        f"{len(files)} file(s), {size / 2**20:,.1f} MiB on disk\n"
+        f"{len(files)} file(s), {size / 2**20:,.1f} MiB on disk; "
+        f"held out: {f'{len(heldout)} file(s)' if heldout else 'a hundredth of the documents'}\n"
         f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.char_cnn.features} filters: "
         f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
         f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
