@@ -19,8 +19,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        _name_target(error, temporary, target)
         raise
 
 
@@ -41,10 +42,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         if target.exists():
             os.rename(target, aside)
         os.rename(temporary, target)
-    except BaseException:
+    except BaseException as error:
         if aside.exists() and not target.exists():
             os.rename(aside, target)
         shutil.rmtree(temporary, ignore_errors=True)
+        _name_target(error, temporary, target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -54,6 +56,12 @@ def _temporary_name(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     unique = secrets.token_hex(4)
     return target.with_name(f".{unique}.{target.name}")
+
+
+def _name_target(error: BaseException, temporary: Path, target: Path) -> None:
+    """Let a failed write name the file that the user asked for, not our temporary one (or, as a full disk does, none)."""
+    if isinstance(error, OSError) and (error.filename is None or str(error.filename).startswith(str(temporary))):
+        error.filename = str(target)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,51 @@
+"""Writes that succeed whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from elmokit.atomic import atomic_folder, atomic_path
+
+
+def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for content, fails in (("old", False), ("half", True), ("new", False)):
+        before = (target / "file").read_text() if target.exists() else None
+        try:
+            with atomic_folder(target) as temporary:
+                (temporary / "file").write_text(content)
+                if fails:
+                    raise RuntimeError
+        except RuntimeError:
+            assert (target / "file").read_text() == before
+        else:
+            assert (target / "file").read_text() == content
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_failed_write_names_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(target):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(target)
+    with pytest.raises(FileNotFoundError) as other, atomic_path(target):
+        (tmp_path / "input").read_text()
+    assert other.value.filename == str(tmp_path / "input")
+    missing = tmp_path / "closed"
+    with pytest.raises(FileNotFoundError) as mine, atomic_path(missing):
+        pass  # nothing was written: the temporary file is not there
+    assert mine.value.filename == str(missing)
