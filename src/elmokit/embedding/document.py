@@ -17,6 +17,7 @@ from elmokit.embedding.room import reserve
 from elmokit.embedding.windows import read_in_windows, reading
 from elmokit.embedding.words import WordVectors
 from elmokit.model.bilm import BiLM
+from elmokit.text.sentences import split_sentences
 from elmokit.text.tokenizers import get_tokenizer
 
 Document = str | Sequence[str] | Sequence[Sequence[str]]
@@ -34,8 +35,6 @@ def document_sentences(document: Document, config: ElmoConfig) -> list[list[str]
         ValueError: Neither of these; names the first wrong item.
     """
     if isinstance(document, str):
-        from elmokit.text.sentences import split_sentences
-
         tokenize = get_tokenizer(config.text.tokenizer)
         language = config.languages[0] if config.languages else "en"
         return [[token.text for token in tokenize(sentence.text)] for sentence in split_sentences(document, language)]

@@ -14,17 +14,27 @@ from pathlib import Path
 import h5py
 
 from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer
+from elmokit.embedding.room import allocate
+
+MARGIN = 1 << 20
+NAME_BYTES = 64
+"""What HDF5's table of names may grow by at once, for each name in it: it doubles when it is full."""
 
 
 @contextmanager
 def open_h5(path: Path, form: Form) -> Iterator[Writer]:
-    """Open an HDF5 file; see `elmokit.embedding.output`."""
+    """Open an HDF5 file; see `elmokit.embedding.output`.
+
+    Raises:
+        OSError: The disk is full.
+    """
     index: dict[str, str] = {}
-    with h5py.File(path, "w") as file:
+    with _h5_file(path) as (file, space):
 
         def write(item: Embedded) -> None:
             name = str(item.row.number)
             index[item.row.text.strip()] = name
+            space.need(4 * item.vectors.size + NAME_BYTES * len(index))
             dataset = file.create_dataset(name, item.vectors.shape, form.dtype)
             if form.pooled:
                 dataset[...] = item.vectors
@@ -36,5 +46,40 @@ def open_h5(path: Path, form: Form) -> Iterator[Writer]:
                 dataset.attrs["id"] = item.row.id if isinstance(item.row.id, int | float | str) else str(item.row.id)
 
         yield write
-        strings = file.create_dataset("sentence_to_index", (1,), dtype=h5py.string_dtype())
-        strings[0] = json.dumps(index)
+        table = json.dumps(index)
+        space.need(2 * len(table))
+        file.create_dataset("sentence_to_index", (1,), dtype=h5py.string_dtype())[0] = table
+
+
+@contextmanager
+def _h5_file(path: Path) -> Iterator[tuple[h5py.File, "_Space"]]:
+    """Open a new file, and the space it lies in."""
+    with path.open("wb") as handle:
+        space = _Space(handle.fileno())
+        with h5py.File(path, "w") as space.file:
+            yield space.file, space
+            space.file.flush()
+            size = space.file.id.get_filesize()
+        handle.truncate(size)
+    with h5py.File(path, "r"):  # HDF5 itself refuses a file that ends too early
+        pass
+
+
+class _Space:
+    """The disk space of an HDF5 file, taken before HDF5 writes: it crashes where a write fails."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.file: h5py.File = None
+        self.taken = 0
+
+    def need(self, size: int) -> None:
+        """Take space for so many more bytes.
+
+        Raises:
+            OSError: There is too little.
+        """
+        end = self.file.id.get_filesize() + size + MARGIN
+        if end > self.taken:
+            self.taken = end + MARGIN
+            allocate(self.handle, self.taken)

@@ -1,10 +1,11 @@
 """Room on disk for arrays that should not stand in memory."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,33 @@ def room_in(folder: Path) -> Callable[[tuple[int, ...]], NDArray[np.float32]]:
     return make
 
 
-def _fill(file: IO[bytes] | Any, size: int) -> None:
+def allocate(file: int, size: int) -> bool:
+    """Make the disk give an open file this many bytes.
+
+    Args:
+        file: Its descriptor.
+        size: Bytes from its beginning; the file grows to this size if it is smaller.
+
+    Returns:
+        Whether this system can do so at all.
+
+    Raises:
+        OSError: There is too little space, or a file may not be so large.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(file, 0, max(size, 1))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # this file system cannot
+            return False
+        raise
+    return True
+
+
+def _fill(file: IO[bytes], size: int) -> None:
     """Allocate the bytes of a file that is `size` long and may have holes."""
-    if hasattr(os, "posix_fallocate"):
-        if size:
-            os.posix_fallocate(file.fileno(), 0, size)
+    if allocate(file.fileno(), size):
         return
     for start in range(0, size, _CHUNK):  # read and write back: what stands there stays
         file.seek(start)
