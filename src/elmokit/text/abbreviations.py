@@ -8,7 +8,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 TITLES: Final = _words(
-    "Mr Mrs Ms Messrs Dr Prof Rev Fr Hon St Ft Mt Gen Col Lt Capt Cpt Sgt Maj Adm Cmdr Gov Sen Sens Rep Reps Pres Supt vs Attn cf viz eg ie"
+    "Mr Mrs Ms Messrs Dr Prof Rev Fr Hon St Ft Mt Gen Col Lt Capt Cpt Sgt Maj Adm Cmdr Gov Sen Sens Rep Reps Pres Supt "
+    "Attn vs cf viz eg ie"
 )
 """Whatever follows, the period belongs to them."""
 

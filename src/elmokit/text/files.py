@@ -64,7 +64,8 @@ def expand_paths(patterns: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
-        matches = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        names = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern and finds hidden files
+        matches = [path] if path.exists() else [Path(name) for name in sorted(names)]
         files = [file for match in matches for file in _files_of(match)]
         if not files:
             reason = "no file in this folder" if path.is_dir() else "no such file, and no file matches it"

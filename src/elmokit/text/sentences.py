@@ -1,10 +1,14 @@
 """Running text → sentences.
 
-English and Chinese by the few rules below, other languages by sentencex, which knows their abbreviations. On the gold
-sentences of UD EWT (web text, each paragraph's sentences joined by a space; many end without any mark) the rules find
-the boundaries inside paragraphs better: `benchmarks/sentence_splitting.py` prints
+English and Chinese by the few rules below, other languages by sentencex, which knows their abbreviations. sentencex
+keeps a quotation or a bracket in one piece; the rules split inside, where novels have most of their sentences. On the
+gold sentences of UD EWT 2.15 (web text; many end without any mark), the boundaries inside paragraphs are found as
+`benchmarks/sentence_splitting.py` prints:
 
-    (figures follow with the script)
+    dev   rules      precision 0.979  recall 0.826  F1 0.896
+    dev   sentencex  precision 0.977  recall 0.788  F1 0.873
+    test  rules      precision 0.984  recall 0.790  F1 0.876
+    test  sentencex  precision 0.971  recall 0.770  F1 0.859
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,8 +43,7 @@ def split_sentences(text: str, language: str = "en") -> list[Token]:
 
 def sentencex_ends(text: str, language: str) -> Iterator[int]:
     """Where sentencex ends sentences."""
-    # It takes no lone surrogates; a stand-in of the same length keeps the places.
-    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    clean = _SURROGATES.sub("\ufffd", text)  # it takes none; a stand-in of the same length keeps the places
     return (int(boundary["end_index"]) for boundary in sentencex.get_sentence_boundaries(language, clean))
 
 
@@ -67,6 +70,7 @@ _CANDIDATE = regex.compile(
     """,
     regex.VERBOSE | regex.VERSION1,
 )
+_SURROGATES = regex.compile(r"\p{Cs}")
 _LETTERS = regex.compile(r"\p{L}(?:\.\p{L})*")
 _OPENING = "\"'“‘«(["
 _LONGEST = 24  # how far to look back for the word before a period

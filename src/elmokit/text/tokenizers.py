@@ -138,9 +138,9 @@ _TOKEN = regex.compile(
     | (?: {_ABBREVIATIONS} ) \. (?= \s*+[^\s\p{{Lu}}.'"”’)\]] )
     | (?: {_BEFORE_NUMBERS} ) \. (?= \s?[0-9] )
     | (?: US | CA? | AU? | NZ | HK | S | R ) \$
-    | (?P<apostrophe> {_PART} (?: [-‐‑_&] {_PART} )*+ ['’] {_PART} (?: [-‐‑_&'’] {_PART} )*+ | ['’] (?: tis | twas ) \b )
+    | (?P<apostrophe> {_PART} (?: [-‐‑_&] {_PART} )*+ ['’] {_PART} (?: [-‐‑_&'’] {_PART} )*+ | ['’] (?i: tis | twas ) \b )
     | {_PART} (?: (?: [-‐‑_&] | \. (?= [\p{{Ll}}0-9] ) ) {_PART} )*+
-    | ['’] (?: s | m | d | ll | re | ve | em | til | cause | n['’]? | [0-9]{{2}}s? ) \b
+    | ['’] (?i: s | m | d | ll | re | ve | em | til | cause | n['’]? | [0-9]{{2}}s? ) \b
     | (?<! [^\s(\[] ) [-+−]? \.? {_PART}                  # -5  .22
     | (?P<mark> [-.…—―*=_~\#+<>`'’] ) (?P=mark)++         # ...  --
     | [!?！？]{{2,}}+
