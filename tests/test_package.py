@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,11 @@ def test_version_is_that_of_the_installed_package() -> None:
 def test_imports_that_need_no_torch_do_not_load_it(statement: str) -> None:
     result = run_python(f"{statement}; import sys; print('torch' in sys.modules)")
     assert result.stdout.strip() == "False", result.stderr
+
+
+def test_no_test_reaches_another_machine() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, pytest.raises(OSError, match="loopback"):
+        sock.connect(("192.0.2.1", 9))
 
 
 def test_the_guard_of_the_next_test_sees_a_connection() -> None:
