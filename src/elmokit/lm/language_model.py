@@ -23,6 +23,10 @@ Characters = Callable[[NDArray[np.int64]], NDArray[np.int16]]
 """Word ids → chars_UW."""
 
 
+WORDS_MULTIPLE = 64
+"""Windows have so-and-so many distinct words; PyTorch plans a convolution anew, and keeps the plan, for each size it meets."""
+
+
 class LmBatch(NamedTuple):
     """A window as tensors; the distinct words of both directions stand once."""
 
@@ -57,6 +61,7 @@ def lm_batch(window: StreamWindow, characters: Characters, vocabulary_size: int,
     """
     read_2BT = np.stack([window.forward_BT, window.backward_BT])
     ids_U, rows = np.unique(np.maximum(read_2BT, 0), return_inverse=True)
+    ids_U = np.pad(ids_U, (0, -len(ids_U) % WORDS_MULTIPLE))  # some rows that nothing looks up
     targets_2BT = np.stack([window.forward_targets_BT, window.backward_targets_BT])
     targets_2BT = np.where(targets_2BT < vocabulary_size, targets_2BT, UNK_ID)
     forward_BT, backward_BT = torch.from_numpy(rows.reshape(read_2BT.shape)).to(device)

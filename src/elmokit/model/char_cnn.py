@@ -64,12 +64,14 @@ class CharCnn(nn.Module):
     def _without_idle_padding(self, chars_UW: Tensor) -> Tensor:
         """Drop columns past the longest word, but one window of padding for the widest filter.
 
-        Exact: all windows that lie in the padding are equal, so the maximum needs just one of them.
+        Exact: all windows that lie in the padding are equal, so the maximum needs just one of them. What is kept is a
+        multiple of 8 columns, since PyTorch plans a convolution anew for each size that it meets.
         """
         if not len(chars_UW):
             return chars_UW.long()
         longest = int((chars_UW != PAD).sum(1).max())
-        return chars_UW[:, : longest + max(width for width, _ in self.config.filters)].long()
+        kept = longest + max(width for width, _ in self.config.filters)
+        return chars_UW[:, : -(-kept // 8) * 8].long()
 
     def _conv1d(self) -> list[nn.Conv1d]:
         """The convolutions with their type, which a ModuleList forgets."""
