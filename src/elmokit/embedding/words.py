@@ -57,12 +57,13 @@ class WordVectors:
 
     def _remember(self, keys: list[bytes], x_UP: Tensor) -> None:
         """Keep new words' vectors in the place of those used longest ago."""
-        keys, x_UP = keys[: self.places], x_UP[: self.places]
+        rows = {key: row for row, key in enumerate(keys)}  # strings with the same bytes, as far as they are read, are one word
+        rows = dict(list(rows.items())[: self.places])
         if self.table_NP is None:
             self.table_NP = x_UP.new_empty(self.places, x_UP.shape[1])
         places = []
-        for key in keys:
+        for key in rows:
             place = len(self.place_of) if len(self.place_of) < self.places else self.place_of.popitem(last=False)[1]
             self.place_of[key] = place
             places.append(place)
-        self.table_NP[places] = x_UP
+        self.table_NP[places] = x_UP[list(rows.values())]
