@@ -1,6 +1,7 @@
 """Windows of parallel streams hold every sentence's words and marks once in each direction."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def sentences_of(text: list[list[int]]) -> Iterator[Ids]:
 def pairs_of(sentence: list[int], turned: bool) -> Pairs:
     """What one direction reads of a sentence and is asked for."""
     marked = [BOS_ID, *sentence, EOS_ID][:: -1 if turned else 1]
-    return list(zip(marked[:-1], marked[1:], strict=True))
+    return list(pairwise(marked))
 
 
 def direct(text: list[list[int]], rows: int, window: int, turned: bool) -> list[list[Pairs]]:
