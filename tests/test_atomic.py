@@ -1,6 +1,5 @@
 """Writes that succeed whole or not at all."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
     with atomic_path(target) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "new"
-    assert os.listdir(tmp_path) == ["file.txt"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_folder_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -34,7 +33,7 @@ def test_a_folder_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
             assert (target / "file").read_text() == before
         else:
             assert (target / "file").read_text() == content
-    assert os.listdir(tmp_path) == ["folder"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_failed_write_names_the_target(tmp_path: Path) -> None:

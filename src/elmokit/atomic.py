@@ -65,6 +65,6 @@ def _name_target(error: BaseException, temporary: Path, target: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Force `path` to the disk before its name says that it is finished."""
-    with path.open("rb") as file:
+    """Force `path` to the disk before its name says that it is finished (Windows wants it open for writing)."""
+    with path.open("r+b") as file:
         os.fsync(file.fileno())
