@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from elmokit.model.bilm import LstmStack
 from elmokit.model.char_cnn import CharCnn
@@ -36,7 +36,8 @@ def word_vector(module: CharCnn, characters: list[int]) -> Array:
     x_WE = array(module.embedding.weight)[characters]
     features: list[float] = []
     for i, (width, number) in enumerate(module.config.filters):
-        weight_NEK, bias_N = array(module.convolutions[i].weight), array(module.convolutions[i].bias)
+        parameters = dict(module.convolutions[i].named_parameters())
+        weight_NEK, bias_N = array(parameters["weight"]), array(parameters["bias"])
         for n in range(number):
             places = range(len(characters) - width + 1)
             sums = [sum(weight_NEK[n, :, k] @ x_WE[p + k] for k in range(width)) + bias_N[n] for p in places]
@@ -46,7 +47,7 @@ def word_vector(module: CharCnn, characters: list[int]) -> Array:
     for layer in module.highways:
         assert isinstance(layer, Highway)
         x_F = highway(layer, x_F)
-    if not module.config.projection:
+    if isinstance(module.projection, nn.Identity):
         return x_F
     return array(module.projection.weight) @ x_F + array(module.projection.bias)
 

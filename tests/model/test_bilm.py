@@ -134,13 +134,14 @@ def test_dropout_falls_on_each_layers_input_outside_the_residual(skip_connection
     torch.manual_seed(6)
     masks = [2.0 * torch.randint(0, 2, (1, 4, config.output_dim)).double() for _ in range(config.layers)]
     x_BTP = torch.randn(1, 4, config.output_dim, dtype=torch.float64)
-    stack.dropout = Masks(masks)  # type: ignore[assignment]  # another module in its place
+    dropout = Masks(masks)
+    stack.dropout = dropout  # type: ignore[assignment]  # another module in its place
     with torch.no_grad():
         outputs, _ = stack(x_BTP)
     expected = equations.stack(stack, x_BTP[0].numpy(), [mask[0].numpy() for mask in masks])
     for ours, layer in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(ours[0].numpy(), layer, rtol=1e-9, atol=1e-12)
-    assert next(stack.dropout.masks, None) is None, "one mask for each layer"
+    assert next(dropout.masks, None) is None, "one mask for each layer"
 
 
 def test_dropout_acts_in_training_alone() -> None:
