@@ -1,0 +1,86 @@
+"""What becomes of a batch for which there is too little memory, and how batches are made."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from elmokit.embedding.elmo import Elmo
+from elmokit.embedding.encoder import SMALLEST_WINDOW, SentenceEncoder
+from elmokit.model.bilm import BiLMState
+
+SENTENCES = [[f"w{n}"] * (n % 7) for n in range(40)]
+Layers = Callable[..., tuple[Tensor, BiLMState]]
+
+
+def limited(layers_of: Layers, tokens: int, error: Exception) -> Layers:
+    """A network that has memory for so many tokens."""
+
+    def run(x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
+        if x_BTP.shape[0] * x_BTP.shape[1] > tokens:
+            raise error
+        return layers_of(x_BTP, lengths_B, state)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"),
+        MemoryError(),
+    ],
+)
+def test_the_budget_halves_until_it_fits(elmo: Elmo, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    expected = elmo.encode_tokens(SENTENCES)
+    monkeypatch.setattr(elmo.bilm, "layers_of", limited(elmo.bilm.layers_of, 40, error))
+    with pytest.warns(UserWarning, match="out of memory: going on with batch_tokens=") as record:
+        found = elmo.encode_tokens(SENTENCES)
+    assert len(record) == 3  # all 40 sentences take 302 tokens of padding and words: 151, 75, 37
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=0)
+
+
+def test_a_long_sentence_goes_on_in_windows(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = ["w"] * 600
+    expected = elmo.encode_tokens([sentence])[0]
+    monkeypatch.setattr(elmo.bilm, "layers_of", limited(elmo.bilm.layers_of, 300, MemoryError()))
+    with pytest.warns(UserWarning, match="batch_tokens=301"):
+        found = elmo.encode_tokens([sentence])[0]
+    torch.testing.assert_close(found, expected, atol=5e-5, rtol=0)
+
+
+def test_where_nothing_fits_the_error_is_told(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elmo.bilm, "layers_of", limited(elmo.bilm.layers_of, 0, MemoryError("none at all")))
+    with pytest.warns(UserWarning, match="out of memory"), pytest.raises(MemoryError, match="none at all"):
+        elmo.encode_tokens([["w"] * (SMALLEST_WINDOW - 10)])
+
+
+def test_other_errors_are_no_reason_to_try_again(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elmo.bilm, "layers_of", limited(elmo.bilm.layers_of, 0, RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        elmo.encode_tokens([["w"]])
+
+
+def test_batches_stay_within_budget_and_size(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, ...]] = []
+    layers_of = elmo.bilm.layers_of
+
+    def watch(x_BTP: Tensor, lengths_B: Tensor) -> tuple[Tensor, BiLMState]:
+        sizes.append(tuple(x_BTP.shape[:2]))
+        return layers_of(x_BTP, lengths_B)
+
+    monkeypatch.setattr(elmo.bilm, "layers_of", watch)
+    elmo.encode_tokens(SENTENCES, batch_tokens=50, batch_size=4)
+    assert max(rows * longest for rows, longest in sizes) <= 50
+    assert max(rows for rows, _ in sizes) == 4
+    assert sum(rows for rows, _ in sizes) == len(SENTENCES)
+
+
+def test_every_token_is_reported_once(elmo: Elmo) -> None:
+    done: list[int] = []
+    SentenceEncoder(elmo.bilm, batch_tokens=30, advance=done.append)(SENTENCES)
+    assert sum(done) == sum(map(len, SENTENCES))
+    assert len(done) > 3

@@ -1,0 +1,73 @@
+"""The table of word vectors changes nothing but the work."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from elmokit.embedding import words as module
+from elmokit.embedding.elmo import Elmo
+from elmokit.embedding.words import WordVectors
+from elmokit.text.batch import WordBatch, word_batch
+
+
+class Counting(torch.nn.Module):
+    """A character CNN that counts the words it computes."""
+
+    def __init__(self, char_cnn: torch.nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.char_cnn, self.computed = char_cnn.embedding, char_cnn, 0
+
+    def forward(self, chars_UW: Tensor) -> Tensor:
+        self.computed += len(chars_UW)
+        vectors: Tensor = self.char_cnn(chars_UW)
+        return vectors
+
+
+def batch(text: str) -> WordBatch:
+    return word_batch([text.split()], marks=False)
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 100])
+def test_vectors_are_those_of_the_network(elmo: Elmo, places: int) -> None:
+    table = WordVectors(elmo.bilm.words, places)
+    with torch.no_grad():
+        for text in ("a b a c", "d", "a b c d e f", "f e d", "g a", "", "a"):
+            given = batch(text)
+            expected = elmo.bilm.words(torch.from_numpy(given.chars_UW))[torch.from_numpy(given.index_BT)]
+            torch.testing.assert_close(table(given), expected, atol=1e-6, rtol=0)
+            assert len(table.place_of) <= places
+            assert len(set(table.place_of.values())) == len(table.place_of)
+
+
+def test_words_with_the_same_bytes_share_a_place(elmo: Elmo) -> None:
+    table = WordVectors(elmo.bilm.words)
+    with torch.no_grad():
+        table(word_batch([["", "\ud800", "x" * 48 + "1", "x" * 48 + "2", "b"]], marks=False))
+        again = table(batch("b"))
+        expected = elmo.bilm.words(torch.from_numpy(batch("b").chars_UW))
+    assert sorted(table.place_of.values()) == [0, 1, 2]
+    torch.testing.assert_close(again[0], expected)
+
+
+def test_a_word_is_computed_again_only_if_it_was_forgotten(elmo: Elmo) -> None:
+    counting = Counting(elmo.bilm.words)
+    table = WordVectors(counting, places=3)  # type: ignore[arg-type]  # it stands in for the real one
+    with torch.no_grad():
+        table(batch("a b c"))
+        assert counting.computed == 3
+        table(batch("b a a"))  # c is now the one used longest ago
+        assert counting.computed == 3
+        table(batch("d"))
+        assert counting.computed == 4
+        table(batch("a b d"))
+        assert counting.computed == 4
+        table(batch("c"))
+        assert counting.computed == 5
+
+
+def test_many_words_go_through_in_parts(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = batch("a b c d e")
+    with torch.no_grad():
+        whole = WordVectors(elmo.bilm.words)(given)
+        monkeypatch.setattr(module, "WORDS_AT_ONCE", 2)
+        torch.testing.assert_close(WordVectors(elmo.bilm.words)(given), whole, atol=1e-6, rtol=0)
