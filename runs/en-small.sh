@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The bundled model en-small: DATA holds the .xz corpora, OUT becomes the model folder (float32).
+# Its shape won a short comparison on equal time: see "Shape" in the model card.
+set -eu
+data=$1 out=$2
+OMP_NUM_THREADS=1 elmo pretrain \
+    --corpus "$data/enwiki2014.train.txt.xz" "$data/simplewiki2018.train.txt.xz" "$data/novels-en.train.txt.xz" \
+    --heldout "$data/enwiki2014.valid.txt.xz" "$data/simplewiki2018.valid.txt.xz" "$data/novels-en.valid.txt.xz" \
+    --out "$out" --layout running --tokenizer words \
+    --preset small --cell-dim 512 --filters 1x32,2x32,3x64,4x128,5x256 --vocab-size 20000 \
+    --recipe modern --negatives 1024 --dropout 0 --precision bfloat16 --seed 1 --hours 1.15
