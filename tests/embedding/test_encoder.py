@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elmokit.embedding.elmo import Elmo
@@ -84,3 +86,16 @@ def test_every_token_is_reported_once(elmo: Elmo) -> None:
     SentenceEncoder(elmo.bilm, batch_tokens=30, advance=done.append)(SENTENCES)
     assert sum(done) == sum(map(len, SENTENCES))
     assert len(done) > 3
+
+
+def test_a_long_sentences_vectors_stay_where_there_is_room_for_them(elmo: Elmo) -> None:
+    made: list[NDArray[np.float32]] = []
+
+    def room(shape: tuple[int, ...]) -> NDArray[np.float32]:
+        made.append(np.empty(shape, dtype=np.float32))
+        return made[-1]
+
+    long, short = SentenceEncoder(elmo.bilm, layers="all", batch_tokens=300, room=room)([["w"] * 600, ["w"] * 5])
+    assert [array.shape for array in made] == [(3, 600, 16)]
+    assert np.shares_memory(long.numpy(), made[0])
+    assert short.untyped_storage().nbytes() == short.nbytes, "a part of a batch does not keep the whole batch alive"

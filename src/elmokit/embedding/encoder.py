@@ -26,8 +26,12 @@ Finish = Callable[[int, Tensor], Tensor]
 
 
 def keep_vectors(_: int, x_ND: Tensor) -> Tensor:
-    """Keep all of a sentence's vectors, apart from the batch that they were computed in."""
-    return x_ND.clone(memory_format=torch.contiguous_format)
+    """Keep all of a sentence's vectors, apart from the batch that they were computed in.
+
+    What is no part of a batch stays as it is: a long sentence's vectors may lie on disk, where memory has no room for them.
+    """
+    alone = x_ND.untyped_storage().nbytes() == x_ND.nbytes
+    return x_ND if alone else x_ND.clone(memory_format=torch.contiguous_format)
 
 
 def plain_array(shape: tuple[int, ...]) -> NDArray[np.float32]:
