@@ -263,12 +263,14 @@ class Elmo:
         texts = [texts] if isinstance(texts, str) else list(texts)
         tokens = self.tokenize(texts)
         wanted = tokens_of_spans(spans, texts, tokens)
-        numbers = sorted({number for number, _ in wanted})
+        spans_of: dict[int, list[int]] = {}
+        for n, (number, _) in enumerate(wanted):
+            spans_of.setdefault(number, []).append(n)
+        numbers = list(spans_of)
         pooled: dict[int, Tensor] = {}
 
         def finish(position: int, x_ND: Tensor) -> Tensor:
-            own = [(n, where) for n, (number, where) in enumerate(wanted) if number == numbers[position]]
-            pooled.update((n, pool(x_ND[..., where, :], pooling)) for n, where in own)
+            pooled.update((n, pool(x_ND[..., wanted[n][1], :], pooling)) for n in spans_of[numbers[position]])
             return x_ND.new_empty(0)
 
         encoder = self._encoder(finish, layers, batch_tokens, batch_size, convert_to_tensor)
