@@ -16,12 +16,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elmokit.atomic import atomic_path
+from elmokit.checkpoints.folder import sha256
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.encoder import SentenceEncoder, keep_vectors
 from elmokit.embedding.fingerprint import fingerprint
 from elmokit.embedding.layers import Layers, check_layers, pool
 from elmokit.embedding.output import Dtype, Embedded, Form
-from elmokit.embedding.parts import open_parts, sha256_of_file, write_parts
+from elmokit.embedding.parts import open_parts, write_parts
 from elmokit.embedding.room import room_in
 from elmokit.embedding.rows import Row, read_rows
 from elmokit.embedding.targets import FORMATS, check_target
@@ -105,7 +106,8 @@ def embed_file(source: str, target: Path, model: str | Path | Elmo, options: Emb
                 if not job.tokens:
                     raise ValueError(f"{source}: no word in it, there is nothing to embed")
         else:
-            finished = open_parts(target, {"input_sha256": _sha256(source), **job.settings}, kind)
+            digest = None if source == "-" else sha256(Path(source))
+            finished = open_parts(target, {"input_sha256": digest, **job.settings}, kind)
             job.bar.update(min(finished * options.part_sentences, texts or 0))
             write_parts(target, kind, rows, options.part_sentences, finished, job.write)
 
@@ -189,11 +191,6 @@ def _count_texts(source: str, rows: Iterable[Row]) -> int:
     if not filled:
         raise ValueError(f"{source}: {'no word in it' if texts else 'is empty'}, there is nothing to embed")
     return texts
-
-
-def _sha256(source: str) -> str | None:
-    """What tells whether an input is the same as before."""
-    return None if source == "-" else sha256_of_file(source)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 A part appears under its name when it is complete. So a run that was stopped goes on after the parts that are there.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -79,12 +78,6 @@ def write_parts(
 def part_path(folder: Path, number: int, format: str) -> Path:
     """Name a part."""
     return folder / f"part-{number:05d}.{format}"
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, settings: dict[str, Any]) -> None:
