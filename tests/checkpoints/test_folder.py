@@ -175,6 +175,7 @@ def test_no_safetensors_file(data: bytes, model: Path) -> None:
         ("bilm.misspelt", 1, "misspelt"),
         ("text.normalization", "NFD", "normalization must be one of"),
         ("text.lowercase", 1, "lowercase is 1, expected bool"),
+        ("text.tokenizer", "bpe", "tokenizer must be one of whitespace, words, characters, not 'bpe'"),
         ("files", ..., "key files must give the SHA-256"),
         ("files", ["model.safetensors"], "key files must give the SHA-256"),
         ("files", {"../../etc/passwd": "0", MODEL: "0"}, "key files must give the SHA-256"),

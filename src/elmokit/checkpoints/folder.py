@@ -28,6 +28,7 @@ from elmokit.checkpoints.files import read_json, refuse_other_contents
 from elmokit.checkpoints.layout import bilm_layout
 from elmokit.config import MODEL_TYPE, BiLMConfig, ElmoConfig
 from elmokit.errors import FormatError
+from elmokit.text.tokenizers import get_tokenizer
 from elmokit.text.vocabulary import Vocabulary
 
 CONFIG_NAME = "config.json"
@@ -102,7 +103,7 @@ def load_folder(folder: str | Path) -> Checkpoint:
         raise FormatError(f"{folder}: no model folder, {CONFIG_NAME} is missing")
     raw = read_json(config_path)
     config = ElmoConfig.from_dict(raw, str(config_path))
-    _check_types(config, config_path)
+    _check_values(config, config_path)
     files = _check_files(folder, raw.get("files"))
     bilm, extra = _read_bilm(folder / MODEL_NAME, config.bilm)
     vocabulary = Vocabulary.load(folder / VOCABULARY_NAME) if VOCABULARY_NAME in files else None
@@ -147,8 +148,8 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
     path.write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
-def _check_types(config: ElmoConfig, path: Path) -> None:
-    """Refuse values of another type than their field's default has: JSON does not keep them from being mixed up."""
+def _check_values(config: ElmoConfig, path: Path) -> None:
+    """Refuse an unknown tokenizer, and values of another type than their field's default has: JSON lets them be mixed up."""
     for part in (config.bilm.char_cnn, config.bilm, config.text):
         for field in dataclasses.fields(part):
             value: Any = getattr(part, field.name)
@@ -158,6 +159,10 @@ def _check_types(config: ElmoConfig, path: Path) -> None:
             if dataclasses.is_dataclass(value):
                 continue
             raise FormatError(f"{path}: {field.name} is {value!r}, expected {wanted.__name__}")
+    try:
+        get_tokenizer(config.text.tokenizer)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}; a newer elmokit may know it") from error
 
 
 def _check_files(folder: Path, files: object) -> set[str]:
