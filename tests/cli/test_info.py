@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def test_the_published_layout(folder: Path, tmp_path: Path) -> None:
     assert facts["dimension"] == 6
     assert facts["layer_mean_norms"] is None
     assert set(facts["files"]) == {"options.json", "weights.hdf5"}
+
+
+def test_a_model_without_a_projection(tmp_path: Path) -> None:
+    plain = ElmoConfig(bilm=replace(CONFIG.bilm, projection_dim=None))
+    save_folder(random_checkpoint(plain, seed=1), tmp_path / "plain")
+    assert describe(str(tmp_path / "plain"))["projection"] == "none"
 
 
 def test_json_holds_the_same_as_the_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def describe(model: str) -> dict[str, Any]:
         "layer_mean_norms": None if means is None else [round(float(norm), 3) for norm in means.norm(dim=-1)],
         "parameters": checkpoint.parameters,
         "cell": bilm.cell_dim,
-        "projection": bilm.projection_dim,
+        "projection": bilm.projection_dim or "none",
         "filters": [list(pair) for pair in bilm.char_cnn.filters],
         "highways": bilm.char_cnn.highways,
         "language_model": checkpoint.head is not None,
