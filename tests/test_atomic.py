@@ -10,9 +10,14 @@ from elmokit.atomic import atomic_folder, atomic_path
 def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def stop_halfway() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_halfway()
     assert target.read_text() == "old"
     with atomic_path(target) as temporary:
         temporary.write_text("new")
@@ -48,3 +53,16 @@ def test_a_failed_write_names_the_target(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as mine, atomic_path(missing):
         pass  # nothing was written: the temporary file is not there
     assert mine.value.filename == str(missing)
+
+
+def test_folders_made_for_a_failed_write_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    target = tmp_path / "kept/new/newer/name"
+    with pytest.raises(FileNotFoundError), atomic_path(target):
+        pass  # nothing is written
+    with pytest.raises(RuntimeError), atomic_folder(target):
+        raise RuntimeError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "kept"]
+    with atomic_folder(target):
+        assert target.parent.is_dir()
+    assert target.is_dir()

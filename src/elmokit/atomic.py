@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -15,14 +15,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The suffixes of `target` are kept, since some writers choose a format by them.
     """
     temporary = _temporary_name(target)
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        _name_target(error, temporary, target)
-        raise
+    with _folders_above(target):
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, target)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            _name_target(error, temporary, target)
+            raise
 
 
 @contextmanager
@@ -33,27 +34,41 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     temporary = _temporary_name(target)
     aside = _temporary_name(target)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                _sync(path)
-        if target.exists():
-            os.rename(target, aside)
-        os.rename(temporary, target)
-    except BaseException as error:
-        if aside.exists() and not target.exists():
-            os.rename(aside, target)
-        shutil.rmtree(temporary, ignore_errors=True)
-        _name_target(error, temporary, target)
-        raise
+    with _folders_above(target):
+        temporary.mkdir()
+        try:
+            yield temporary
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            if target.exists():
+                os.rename(target, aside)
+            os.rename(temporary, target)
+        except BaseException as error:
+            if aside.exists() and not target.exists():
+                os.rename(aside, target)
+            shutil.rmtree(temporary, ignore_errors=True)
+            _name_target(error, temporary, target)
+            raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _folders_above(target: Path) -> Iterator[None]:
+    """Make the folders that `target` lies in; on any error remove those made here, if they are empty."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def _temporary_name(target: Path) -> Path:
     """A name beside `target` that nothing has: same file system, so that renaming is atomic."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     unique = secrets.token_hex(4)
     return target.with_name(f".{unique}.{target.name}")
 
