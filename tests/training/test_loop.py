@@ -1,7 +1,6 @@
 """Steps until the budget is used, checkpoints on the way, signals that stop between steps."""
 
 import json
-import os
 import signal
 import threading
 import time
@@ -87,7 +86,7 @@ def test_checkpoints_now_and_then(log: JsonLog) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_saves(log: JsonLog, number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    task = Task({3: lambda: os.kill(os.getpid(), number)})
+    task = Task({3: lambda: signal.raise_signal(number)})
     with pytest.raises(KeyboardInterrupt, match="checkpoint is written"):
         train(task, Budget(steps=100), log)
     assert task.progress.steps == 3
@@ -97,8 +96,8 @@ def test_a_signal_ends_the_step_and_saves(log: JsonLog, number: signal.Signals) 
 
 def test_a_second_interrupt_stops_at_once(log: JsonLog) -> None:
     def twice() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     task = Task({3: twice})
     with pytest.raises(KeyboardInterrupt):
