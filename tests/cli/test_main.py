@@ -201,10 +201,22 @@ class TestOptionFile:
         assert "batch-tokns" in line
         assert seen == []
 
-    def test_a_file_that_is_missing_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @pytest.mark.parametrize("place", range(4))
+    @pytest.mark.parametrize("command", ["info", "embed"])
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_a_file_that_is_missing_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: int, command: str, joined: bool
+    ) -> None:
+        """Wherever it is named; `embed` takes `-` for its input, which must not swallow the option."""
         file = tmp_path / "options.yaml"
-        assert main(["info", "--config", str(file)]) == 2
-        assert str(file) in the_one_line(capsys)
+        words = [command, "a", "b"]
+        words[place:place] = [f"--config={file}"] if joined else ["--config", str(file)]
+        assert main(words) == 2
+        assert the_one_line(capsys) == f"{file}: no such file or folder; check the path"
+
+    def test_a_file_that_is_not_named(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["info", "--config"]) == 2
+        assert "--config" in the_one_line(capsys)
 
     @pytest.mark.parametrize(
         ("content", "said"),

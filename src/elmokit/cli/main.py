@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print("elmo: warning:", message, file=sys.stderr)
-            _program().meta(sys.argv[1:] if arguments is None else arguments)
+            _program().meta(_config_first(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_OF_INTERRUPT)
@@ -63,6 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, MissingExtraError) as error:
         return _fail(str(error), EXIT_OF_BAD_INPUT)
     return 0
+
+
+def _config_first(words: Sequence[str]) -> list[str]:
+    """Put `--config FILE` before the command: cyclopts would take it for an argument of a command that takes `-` for one."""
+    words = list(words)
+    for place, word in enumerate(words[: words.index("--") if "--" in words else None]):
+        end = place + (2 if word == "--config" else 1)
+        if word.split("=")[0] == "--config" and end <= len(words):
+            return [*words[place:end], *words[:place], *words[end:]]
+    return words
 
 
 def _program() -> App:
