@@ -1,0 +1,215 @@
+"""`elmo pretrain`: options, errors, and signals in a real process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from elmokit.checkpoints.folder import load_folder
+from elmokit.cli.commands.pretrain import parse_filters
+from elmokit.cli.main import main
+
+SHAPE = ["--preset", "tiny", "--cell-dim", "12", "--projection-dim", "8", "--filters", "1x4,2x4", "--tokenizer", "whitespace"]
+SMALL = [*SHAPE, "--vocab-size", "40", "--batch-size", "8", "--window", "10", "--negatives", "15"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = random.Random(0)
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    lines = (" ".join(f"w{int(60 * generator.random() ** 2)}" for _ in range(generator.randint(1, 9))) for _ in range(300))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def words(corpus: Path, tmp_path: Path) -> list[str]:
+    """A command that trains in a moment but for its budget."""
+    files = ["--corpus", str(corpus), "--heldout", str(corpus), "--out", str(tmp_path / "model")]
+    return ["pretrain", *files, *SMALL]
+
+
+def with_options(words: list[str], options: list[str]) -> list[str]:
+    """Put options in, in place of those of the same name: the program takes each once."""
+    for name in options:
+        if name.startswith("--") and name in words:
+            place = words.index(name)
+            words = words[:place] + words[place + 2 :]
+    return [*words, *options]
+
+
+def the_one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("elmo: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def test_the_figure_printed_is_that_of_elmo_perplexity(
+    words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--steps", "60"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["perplexity", str(tmp_path / "model"), str(corpus), "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    figures = f"forward {score['forward']:.2f}, backward {score['backward']:.2f}, mean {score['mean']:.2f}"
+    assert printed == f"{tmp_path / 'model'}: held-out perplexity {figures}\n"
+    assert score["mean"] < 40
+
+
+def test_options_reach_the_model(words: list[str], tmp_path: Path) -> None:
+    more = ["--highways", "2", "--layers", "1", "--normalization", "NFKC", "--lowercase", "--recipe", "reference"]
+    assert main([*words, "--tokens", "200", "--no-shuffle", "--seed", "5", "--dropout", "0.2", *more]) == 0
+    config = load_folder(tmp_path / "model").config
+    assert config.text.tokenizer == "whitespace"
+    assert config.text.normalization == "NFKC"
+    assert config.text.lowercase
+    bilm = config.bilm
+    assert (bilm.cell_dim, bilm.projection_dim, bilm.layers, bilm.char_cnn.highways) == (12, 8, 1, 2)
+    assert bilm.char_cnn.filters == ((1, 4), (2, 4))
+    run = json.loads((tmp_path / "model.training" / "run.json").read_text(encoding="utf-8"))
+    assert (run["seed"], run["shuffle"], run["vocabulary_size"]) == (5, False, 40)
+    recipe = {"optimizer": "reference", "batch_size": 8, "window": 10, "negatives": 15, "dropout": 0.2, "learning_rate": 0.2}
+    assert recipe.items() <= run["recipe"].items()
+
+
+def test_0_negatives_are_the_full_softmax(words: list[str], tmp_path: Path) -> None:
+    assert main(with_options(words, ["--negatives", "0", "--steps", "2"])) == 0
+    run = json.loads((tmp_path / "model.training" / "run.json").read_text(encoding="utf-8"))
+    assert run["recipe"]["negatives"] is None
+
+
+def test_several_files_after_one_option(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a shell writes them for a pattern; and a pattern that the shell did not touch."""
+    other = tmp_path / "other.txt"
+    other.write_text("a b\n", encoding="utf-8")
+    start = ["pretrain", "--out", str(tmp_path / "model"), "--steps", "1", "--dry-run", "--corpus"]
+    assert main([*start, str(corpus), str(other), "--preset", "tiny"]) == 0
+    assert capsys.readouterr().out.startswith("2 file(s)")
+    assert main([*start, str(tmp_path / "*.txt")]) == 0
+    assert capsys.readouterr().out.startswith("1 file(s)")
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--steps", "10", "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    for part in ("1 file(s)", "held out: 1 file(s)", "LSTM 2 × 12, projection 8", "8 filters", "batch 8 × 10", "negatives 15"):
+        assert part in plan
+    assert list(tmp_path.iterdir()) == []
+    big = ["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model"), "--preset", "original", "--epochs", "10"]
+    assert main([*big, "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    assert "93.6 M parameters" in plan
+    assert "a hundredth of the documents" in plan
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--steps", "9", "--batch-size", "-4"], "--batch-size must be above 0, not -4"),
+        (["--steps", "9", "--window", "0"], "--window must be above 0"),
+        (["--steps", "9", "--negatives", "-1"], "--negatives must be above 0"),
+        (["--steps", "9", "--dropout", "1"], "--dropout must be at least 0 and below 1"),
+        (["--steps", "9", "--learning-rate", "0"], "--learning-rate must be above 0"),
+        (["--steps", "9", "--preset", "huge"], "huge"),
+        (["--steps", "9", "--recipe", "secret"], "secret"),
+        (["--steps", "9", "--layout", "pages"], "pages"),
+        (["--steps", "9", "--vocab-size", "2"], "--vocab-size must be above 3"),
+        (["--steps", "9", "--filters", "garbage"], "--filters must be WIDTHxNUMBER"),
+        (["--steps", "9", "--filters", "1x2x3"], "--filters must be WIDTHxNUMBER"),
+        (["--steps", "9", "--filters", "0x2"], "filters"),
+        (["--steps", "9", "--cell-dim", "-1"], "cell_dim must be above 0"),
+        (["--steps", "9", "--layers", "0"], "layers must be above 0"),
+        (["--steps", "9", "--highways", "-1"], "highways must be 0 or more"),
+        (["--steps", "9", "--tokenizer", "magic"], "magic"),
+        (["--steps", "9", "--device", "tpu"], "--device must be auto, cpu or cuda"),
+        (["--steps", "9", "--seed", "-1"], "--seed must be 0 or more"),
+        (["--steps", "9", "--checkpoint-minutes", "-1"], "--checkpoint-minutes must be 0 or more"),
+        (["--steps", "9", "--hours", "1"], "exactly one of --tokens, --steps, --epochs and --hours"),
+        ([], "exactly one of --tokens, --steps, --epochs and --hours"),
+        (["--steps", "0"], "above 0"),
+        (["--steps", "many"], "many"),
+        (["--steps", "9", "--resume", "maybe"], "maybe"),
+        (["--steps", "9", "--corpus", "no-such-file"], "no-such-file"),
+        (["--steps", "9", "--heldout", "no-such-file"], "no-such-file"),
+        (["--steps", "9", "--corpsu", "x"], "--corpsu"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_option_is_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert main(with_options(words, options)) == 2
+    assert said in the_one_line(capsys)
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+def test_no_text_is_one_line(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.txt").write_bytes(b"\n\xff\n")
+    words[2] = str(tmp_path / "empty.txt")
+    assert main([*words, "--steps", "2"]) == 2
+    assert "no text is left to learn from" in the_one_line(capsys)
+
+
+def test_a_taken_out_is_one_line(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").write_text("a file", encoding="utf-8")
+    assert main([*words, "--steps", "2"]) == 2
+    assert "model" in the_one_line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "filters"), [("1x32", ((1, 32),)), ("1x32,2x32, 7x1024", ((1, 32), (2, 32), (7, 1024))), ("3 x 4", ((3, 4),))]
+)
+def test_filters(text: str, filters: tuple[tuple[int, int], ...]) -> None:
+    assert parse_filters(text) == filters
+
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_process_that_is_stopped_again_and_again_ends_with_the_weights_of_one_that_is_not(corpus: Path, tmp_path: Path) -> None:
+    heldout = tmp_path / "heldout.txt"
+    heldout.write_text("w1 w2 w3\n" * 10, encoding="utf-8")
+    options = ["--corpus", str(corpus), "--heldout", str(heldout), "--steps", "400", "--checkpoint-minutes", "0.002"]
+    code = "import sys; from elmokit.cli.main import main; sys.exit(main())"
+    start = [sys.executable, "-c", code, *with_options(["pretrain", *SMALL], [*options, "--batch-size", "4", "--window", "5"])]
+
+    def stopped_by(number: signal.Signals) -> tuple[int, str]:
+        """Start, send a signal after the first checkpoint, give the exit status and what was said."""
+        state = tmp_path / "stopped.training" / "state.safetensors"
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        command = [*start, "--out", str(tmp_path / "stopped")]
+        with subprocess.Popen(command, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            while not state.exists() or state.stat().st_mtime_ns == before:
+                assert process.poll() is None, "it ended too early"
+                time.sleep(0.005)
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=100)
+        assert output == ""
+        assert not (tmp_path / "stopped").exists()
+        assert "Traceback" not in errors
+        assert ("going on from step" in errors) == (before > 0)
+        return process.returncode, errors
+
+    assert stopped_by(signal.SIGKILL)[0] == -signal.SIGKILL
+    for number in (signal.SIGTERM, signal.SIGINT):
+        status, errors = stopped_by(number)
+        assert status == 130
+        assert errors.endswith("stopped; the same command goes on from the last checkpoint\nelmo: interrupted\n")
+    for name in ("stopped", "whole"):
+        command = [*start, "--out", str(tmp_path / name)]
+        result = subprocess.run(command, env=ONE_THREAD, capture_output=True, text=True, timeout=200)
+        assert result.returncode == 0, result.stderr
+    for file in ("model.safetensors", "lm_head.safetensors", "vocab.txt"):
+        assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file

@@ -1,0 +1,312 @@
+"""From text files to a model folder."""
+
+import json
+import math
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.pretraining.conftest import RECIPE, TINY
+
+from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm
+from elmokit.checkpoints.folder import load_folder
+from elmokit.config import TextConfig
+from elmokit.errors import FormatError
+from elmokit.lm.load import load_language_model
+from elmokit.lm.perplexity import perplexity
+from elmokit.pretraining.pretrain import PretrainOptions, prepare, pretrain
+from elmokit.pretraining.pretrainer import Pretrainer
+from elmokit.pretraining.reading import TextSource
+from elmokit.pretraining.recipes import RECIPES, Recipe
+from elmokit.text.batch import word_batch
+from elmokit.training.budget import Budget
+
+Options = Callable[..., PretrainOptions]
+MODERN = replace(RECIPE, optimizer="modern", learning_rate=2e-2, clip_norm=1.0)
+
+
+def log_of(options: PretrainOptions) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (options.work / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def lines_of(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [replace(RECIPE, negatives=6), replace(RECIPE, negatives=None), replace(MODERN, negatives=6)],
+    ids=["reference", "full softmax", "modern"],
+)
+def test_it_learns(options: Options, recipe: Recipe, tmp_path: Path) -> None:
+    """Who knows just the words' frequencies has a perplexity of nine; knowing their order, less than three remains."""
+    cycle = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    lines = [" ".join((cycle * 3)[number % 8 : number % 8 + 4 + number % 7]) for number in range(300)]
+    (tmp_path / "cycle.txt").write_text("\n".join(lines), encoding="utf-8")
+    text = TextSource([str(tmp_path / "cycle.txt")])
+    run = options(train=text, heldout=text, recipe=recipe, budget=Budget(steps=250))
+    score = pretrain(run)
+    assert score.mean < 3
+    log = [record for record in log_of(run) if "loss" in record]
+    assert [record["steps"] for record in log] == [50, 100, 150, 200, 250]
+    assert log[-1]["loss"] < log[0]["loss"] - 0.4
+    assert all(record["tokens_per_second"] > 0 for record in log)
+
+
+def test_the_folder_holds_the_model_that_was_measured(
+    options: Options, heldout: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = options()
+    score = pretrain(run)
+    checkpoint = load_folder(run.out)
+    model, vocabulary = load_language_model(checkpoint)
+    assert vars(perplexity(model, vocabulary, lines_of(heldout))) == pytest.approx(vars(score), rel=1e-6)
+    assert score.tokens == sum(len(line) + 1 for line in lines_of(heldout))
+    assert checkpoint.config.bilm == TINY
+    assert checkpoint.config.text == run.text
+    assert checkpoint.card is not None
+    assert f"mean {score.mean:.1f}" in checkpoint.card
+
+    counts = Counter(word for line in lines_of(corpus) for word in line)
+    assert len(vocabulary) == 30
+    assert list(vocabulary.words[3:]) == sorted(counts, key=lambda word: (-counts[word], word))[:27]
+
+    assert capsys.readouterr().out == "", "standard output is for results"
+    log = log_of(run)
+    assert log[0]["steps"] == 12
+    assert {"tokens", "passes", "loss", "gradient_norm", "tokens_per_second"} <= log[0].keys()
+    assert {"heldout_forward", "heldout_backward", "heldout_mean"} <= log[1].keys()
+    assert log[2]["final"] == vars(score)
+
+
+def test_bfloat16_trains_too_and_is_measured_in_float32(options: Options, heldout: Path) -> None:
+    run = options(precision="bfloat16")
+    score = pretrain(run)
+    model, vocabulary = load_language_model(load_folder(run.out))
+    assert perplexity(model, vocabulary, lines_of(heldout)).mean == pytest.approx(score.mean, rel=1e-6)
+
+
+def test_layer_means_are_those_of_the_heldout_words_alone(options: Options, heldout: Path) -> None:
+    run = options()
+    pretrain(run)
+    checkpoint = load_folder(run.out)
+    bilm = build_bilm(checkpoint)
+    vectors = []
+    for sentence in lines_of(heldout):
+        with torch.no_grad():
+            layers_LBTD, _ = bilm(word_batch([sentence], TINY.char_cnn.max_characters))
+        vectors.append(layers_LBTD[:, 0, 1:-1])
+    assert checkpoint.layer_means_LD is not None
+    torch.testing.assert_close(checkpoint.layer_means_LD, torch.cat(vectors, 1).mean(1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_small_text_gives_a_small_vocabulary(options: Options, tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("a b c\n" * 40, encoding="utf-8")
+    run = options(train=TextSource([str(tmp_path / "few.txt")]), vocabulary_size=50_000)
+    pretrain(run)
+    vocabulary = load_folder(run.out).vocabulary
+    assert vocabulary is not None
+    assert vocabulary.words == ("<S>", "</S>", "<UNK>", "a", "b", "c"), "words of the held-out text are not learned"
+
+
+def test_bad_lines_and_empty_files_are_left_out_and_told(
+    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "bad.txt").write_bytes(b"\xff\xfe\n\x00\xc3\n")
+    (folder / "good.txt").write_bytes(b"a b c\n" * 10 + b"\xe9\n")
+    run = options(train=TextSource([str(folder / "*.txt")]))
+    pretrain(run)
+    assert "30 words in 10 sentences (3 undecodable lines left out)" in capsys.readouterr().err
+
+
+def test_running_text_with_another_tokenizer(options: Options, tmp_path: Path) -> None:
+    (tmp_path / "running.txt").write_text("Don't go! It is late.\n" * 30, encoding="utf-8")
+    run = options(train=TextSource([str(tmp_path / "running.txt")], "running"), text=TextConfig(tokenizer="words"))
+    trainer = prepare(run)
+    assert len(trainer.corpus.train) == 60
+    assert {"Do", "n't", "go", "!"} <= set(trainer.corpus.words.words)
+
+
+class TestWrongOptions:
+    """They are refused before anything is read or written."""
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"vocabulary_size": 2}, "--vocab-size must be above 3 .*, not 2"),
+            ({"seed": -1}, "--seed must be 0 or more, not -1"),
+            ({"checkpoint_minutes": -0.5}, "--checkpoint-minutes must be 0 or more, not -0.5"),
+        ],
+    )
+    def test_values(self, options: Options, changes: dict[str, object], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            options(**changes)
+
+    def test_a_folder_that_holds_something_else(self, options: Options, tmp_path: Path) -> None:
+        run = options()
+        run.out.mkdir()
+        (run.out / "thesis.txt").write_text("years of work", encoding="utf-8")
+        with pytest.raises(ValueError, match="thesis.txt"):
+            pretrain(run)
+        assert not run.work.exists()
+
+
+def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Send a signal to this process in the middle of a step."""
+    original = Pretrainer.step
+
+    def interrupted(self: Pretrainer, used: float) -> dict[str, float]:
+        if self.progress.steps == step - 1:
+            os.kill(os.getpid(), number)
+        return original(self, used)
+
+    monkeypatch.setattr(Pretrainer, "step", interrupted)
+
+
+def same_tensors(first: Checkpoint, second: Checkpoint) -> bool:
+    pairs = [(first.bilm, second.bilm), (first.head or {}, second.head or {})]
+    return all(torch.equal(one[name], two[name]) for one, two in pairs for name in one) and len(pairs[1][0]) == 2
+
+
+class TestResume:
+    """A run that was interrupted ends with the very same numbers."""
+
+    @pytest.mark.parametrize(
+        "recipe",
+        [RECIPE, replace(RECIPE, negatives=None), MODERN, replace(MODERN, dropout=0.5)],
+        ids=["reference", "full softmax", "modern", "much dropout"],
+    )
+    def test_it_goes_on_exactly(self, options: Options, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = options(recipe=recipe, out=tmp_path / "whole", budget=Budget(steps=40))
+        pretrain(whole)
+        parts = options(recipe=recipe, out=tmp_path / "parts", budget=Budget(steps=40))
+        for step in (1, 17, 33):  # in the first pass and in later ones
+            with monkeypatch.context() as patch:
+                interrupted_at(step, patch)
+                with pytest.raises(KeyboardInterrupt):
+                    pretrain(parts)
+            assert not parts.out.exists()
+        pretrain(parts)
+        assert same_tensors(load_folder(whole.out), load_folder(parts.out))
+        assert log_of(parts)[-1]["final"] == log_of(whole)[-1]["final"]
+
+    def test_a_larger_budget_goes_on_from_the_end(self, options: Options, capsys: pytest.CaptureFixture[str]) -> None:
+        pretrain(options(budget=Budget(steps=5)))
+        pretrain(options(budget=Budget(tokens=200)))
+        assert "going on from step 5, 120 tokens" in capsys.readouterr().err
+        assert [r["steps"] for r in log_of(options()) if "loss" in r] == [5, 9]
+
+    def test_never_begins_anew(self, options: Options) -> None:
+        pretrain(options(budget=Budget(steps=5)))
+        trainer = prepare(options(resume="never", seed=1))
+        assert trainer.progress.steps == 0
+        assert not trainer.state_path.exists(), "an interruption before the first checkpoint must not bring the old run back"
+        assert prepare(options(seed=1)).progress.steps == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"seed": 7}, "seed was 0, is 7"),
+            ({"recipe": replace(RECIPE, batch_size=5)}, "recipe.batch_size was 4, is 5"),
+            ({"bilm": replace(TINY, cell_dim=16)}, "bilm.cell_dim was 12, is 16"),
+            ({"vocabulary_size": 25}, "vocabulary_size was 30, is 25"),
+            ({"shuffle": False}, "shuffle was True, is False"),
+            ({"text": TextConfig(tokenizer="words")}, "text.tokenizer was whitespace, is words"),
+            ({"heldout": None}, "heldout"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_other_settings_are_one_error(self, options: Options, changes: dict[str, object], said: str) -> None:
+        pretrain(options(budget=Budget(steps=2)))
+        words = (options().work / "corpus" / "words.txt").stat().st_mtime_ns
+        with pytest.raises(ValueError, match=r"model.training holds a run with other settings \(.*--resume never") as caught:
+            prepare(options(**changes))
+        assert f"({said})" in str(caught.value)
+        assert (options().work / "corpus" / "words.txt").stat().st_mtime_ns == words, "the shards of the run are still there"
+
+    def test_a_text_that_changed_is_another_run(self, options: Options, corpus: Path) -> None:
+        pretrain(options(budget=Budget(steps=2)))
+        with corpus.open("a", encoding="utf-8") as file:
+            file.write("one more line\n")
+        with pytest.raises(ValueError, match=r"other settings \(train.files"):
+            prepare(options())
+
+    def test_another_budget_precision_or_checkpoint_time_is_the_same_run(self, options: Options) -> None:
+        pretrain(options(budget=Budget(steps=2)))
+        assert prepare(options(budget=Budget(hours=1), precision="bfloat16", checkpoint_minutes=1)).progress.steps == 2
+
+    def test_a_damaged_checkpoint_is_named(self, options: Options) -> None:
+        pretrain(options(budget=Budget(steps=2)))
+        path = options().work / "state.safetensors"
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(FormatError, match=r"state.safetensors: .*--resume never"):
+            prepare(options())
+
+    def test_a_checkpoint_of_another_model_is_named(self, options: Options) -> None:
+        """As when files were copied by hand."""
+        pretrain(options(budget=Budget(steps=2)))
+        other = options(out=options().out.with_name("other"), bilm=replace(TINY, cell_dim=16), budget=Budget(steps=2))
+        pretrain(other)
+        shutil.copy(other.work / "state.safetensors", options().work / "state.safetensors")
+        with pytest.raises(FormatError, match=r"state.safetensors: is no state of this model"):
+            prepare(options())
+
+    @pytest.mark.parametrize("content", ["", "[1]", "3"])
+    def test_a_damaged_note_of_the_run_is_named(self, options: Options, content: str) -> None:
+        pretrain(options(budget=Budget(steps=2)))
+        (options().work / "run.json").write_text(content, encoding="utf-8")
+        with pytest.raises(FormatError, match=r"run.json: the note of the earlier run cannot be read"):
+            prepare(options())
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(options: Options) -> None:
+    trainer = prepare(options())
+    with torch.no_grad():
+        trainer.model.head.bias[3] = math.nan
+    before = trainer.model.head.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"step 0: the loss or its gradient is not finite .* --learning-rate"):
+        trainer.step(0.0)
+    assert torch.equal(trainer.model.head.weight, before)
+
+
+def test_steps_count_targets_of_one_direction(options: Options) -> None:
+    trainer = prepare(options())
+    trainer.step(0.0)
+    trainer.step(0.0)
+    assert trainer.progress.steps == 2
+    assert trainer.progress.tokens == 2 * RECIPE.batch_size * RECIPE.window
+    assert 0 < trainer.progress.passes < 0.2
+
+
+def test_the_state_is_carried_from_window_to_window_but_no_gradient(options: Options) -> None:
+    trainer = prepare(options())
+    trainer.step(0.0)
+    assert trainer.lstm_state is not None
+    tensors = [tensor for stack in trainer.lstm_state for layer in stack for tensor in layer]
+    assert all(tensor.abs().sum() > 0 and not tensor.requires_grad for tensor in tensors)
+    assert len({id(row) for row in trainer.streams.unread}) == RECIPE.batch_size
+
+
+def test_the_presets_dropout_reaches_every_place(options: Options) -> None:
+    model = prepare(options()).model
+    assert model.dropout.p == model.bilm.forward_stack.dropout.p == model.bilm.backward_stack.dropout.p == 0.1
+
+
+def test_the_recipes_negatives(options: Options) -> None:
+    assert prepare(options(recipe=replace(RECIPE, negatives=None)))._candidates() is None
+    trainer = prepare(options(resume="never", recipe=replace(RECIPE, negatives=RECIPES["reference"].negatives)))
+    assert trainer._candidates() is None, "as many as there are words: the full softmax"
+    trainer = prepare(options(resume="never"))
+    candidates = trainer._candidates()
+    assert candidates is not None
+    assert [len(ids_S) for ids_S, _ in candidates] == [12, 12]
