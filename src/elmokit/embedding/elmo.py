@@ -324,6 +324,32 @@ class Elmo:
         check_layers(layers, self.num_layers)
         return cosines(a_ND, b_MD, self._mean_vector(layers) if center else None, self.dim)
 
+    def score(self, sentences: Inputs) -> Any:
+        """Give each token's probability by the language model; not in this version, `elmo perplexity` scores whole texts.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("score: this version has no scores of single tokens yet; `elmo perplexity` scores a text")
+
+    def fill(self, sentence: str | Sequence[str], position: int, k: int = 10) -> Any:
+        """Give the words that the language model expects at a place; not in this version.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("fill: this version does not fill places yet; `elmo perplexity` scores a text")
+
+    def push_to_hub(self, repo_id: str) -> None:
+        """Upload the model to the Hugging Face Hub; not in this version.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "push_to_hub: this version does not speak to the Hub yet; save_pretrained writes a folder to upload by hand"
+        )
+
     def _mean_vector(self, layers: Layers) -> Tensor:
         """The mean of the vectors that these layers give."""
         if layers == "all":

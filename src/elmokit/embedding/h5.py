@@ -7,9 +7,12 @@ An id of the input is the attribute `id` of its dataset.
 """
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import h5py
 
@@ -35,20 +38,46 @@ def open_h5(path: Path, form: Form) -> Iterator[Writer]:
             name = str(item.row.number)
             index[item.row.text.strip()] = name
             space.need(4 * item.vectors.size + NAME_BYTES * len(index))
-            dataset = file.create_dataset(name, item.vectors.shape, form.dtype)
-            if form.pooled:
-                dataset[...] = item.vectors
-            else:
-                for start in range(0, len(item.tokens), TOKENS_AT_ONCE):
-                    part = slice(start, start + TOKENS_AT_ONCE)
-                    dataset[..., part, :] = item.vectors[..., part, :].astype(form.dtype, copy=False)
-            if item.row.id is not None:
-                dataset.attrs["id"] = item.row.id if isinstance(item.row.id, int | float | str) else str(item.row.id)
+            with interrupts_held():
+                _add_dataset(file, name, item, form)
 
         yield write
         table = json.dumps(index)
         space.need(2 * len(table))
         file.create_dataset("sentence_to_index", (1,), dtype=h5py.string_dtype())[0] = table
+
+
+def _add_dataset(file: h5py.File, name: str, item: Embedded, form: Form) -> None:
+    """Write one text, a bounded number of tokens at a time."""
+    dataset = file.create_dataset(name, item.vectors.shape, form.dtype)
+    if form.pooled:
+        dataset[...] = item.vectors
+    else:
+        for start in range(0, len(item.tokens), TOKENS_AT_ONCE):
+            part = slice(start, start + TOKENS_AT_ONCE)
+            dataset[..., part, :] = item.vectors[..., part, :].astype(form.dtype, copy=False)
+    if item.row.id is not None:
+        dataset.attrs["id"] = item.row.id if isinstance(item.row.id, int | float | str) else str(item.row.id)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done.
+
+    h5py drops its objects through weak references, and an interrupt that falls into their callbacks is lost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        before(*held[0])
 
 
 @contextmanager
