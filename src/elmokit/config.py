@@ -25,6 +25,13 @@ def _positive(config: object, *names: str) -> None:
             raise ValueError(f"{name} must be above 0, not {value}")
 
 
+def _strings(value: object, name: str) -> tuple[str, ...]:
+    """Read a JSON list of strings; raise ValueError for anything else, a single string among it."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{name} must be a list of strings, not {value!r}")
+    return tuple(value)
+
+
 def _known(config: object, name: str, values: tuple[str, ...]) -> None:
     """Raise ValueError unless the field is one of `values`."""
     if getattr(config, name) not in values:
@@ -174,7 +181,7 @@ class ElmoConfig:
             return cls(
                 bilm=BiLMConfig(char_cnn=char_cnn, **bilm),
                 text=TextConfig(**data["text"]),
-                languages=tuple(data.get("languages", ())),
+                languages=_strings(data.get("languages", []), "languages"),
                 license=data.get("license"),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -84,3 +84,24 @@ def test_the_fingerprint_tells_of_every_change(tmp_path: Path) -> None:
     assert TextSource([path], "running").fingerprint() != before
     write(tmp_path / "a.txt", "a b\n")
     assert TextSource([path]).fingerprint() != before
+
+
+def test_empty_and_damaged_files_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
+    text = "".join(f"word{n} another{n * n}\n" for n in range(20_000))
+    whole = lzma.compress(text.encode())
+    write(tmp_path / "a.txt", "")
+    write(tmp_path / "b.txt.xz", whole[: len(whole) // 2])
+    write(tmp_path / "c.txt", "last one\n")
+    source = TextSource([str(tmp_path)])
+    documents = list(read_documents(source, PLAIN))
+    assert (source.counts.empty_files, source.counts.damaged_files) == (1, 1)
+    assert documents[0][0] == ["word0", "another0"]
+    assert documents[-1] == [["last", "one"]]
+    with pytest.raises(FormatError, match=r"b\.txt\.xz"):
+        list(read_documents(source, PLAIN, "strict"))
+
+
+def test_running_text_is_split_by_the_rules_of_its_language(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "Das ist z.B. ein Satz. Das ist noch einer.\n")
+    (german,) = read_documents(TextSource([path], "running", "de"), PLAIN)
+    assert [len(sentence) for sentence in german] == [5, 4]

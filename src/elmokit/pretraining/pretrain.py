@@ -61,6 +61,8 @@ class PretrainOptions:
     """V at most, the three special words included."""
     budget: Budget
     """When to stop."""
+    languages: tuple[str, ...] = ()
+    """ISO 639 codes that the model's configuration names."""
     seed: int = 0
     """Of initial values, dropout, candidates and the order of sentences."""
     shuffle: bool = True
@@ -110,7 +112,7 @@ def pretrain(options: PretrainOptions) -> Perplexity:
     except KeyboardInterrupt:
         _say("stopped; the same command goes on from the last checkpoint")
         raise
-    corpus, config = trainer.corpus, ElmoConfig(bilm=options.bilm, text=options.text)
+    corpus, config = trainer.corpus, ElmoConfig(bilm=options.bilm, text=options.text, languages=options.languages)
     checkpoint = Checkpoint(
         config=config,
         bilm=trainer.model.bilm.state_dict(),
@@ -228,10 +230,11 @@ def _describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) ->
     ids_N = corpus.train.tokens[: 10**6]
     body = sum(parameter.numel() for parameter in model.bilm.parameters())
     head = sum(parameter.numel() for parameter in model.head.parameters())
-    read = corpus.facts["read"]
+    bad = {name: corpus.facts["read"][name] for name in ("undecodable", "empty_files", "damaged_files")}
     return (
         f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences "
-        f"({read['undecodable']:,} undecodable lines left out), {len(corpus.heldout.tokens):,} words held out\n"
+        f"({bad['undecodable']:,} undecodable lines, {bad['empty_files']:,} empty and {bad['damaged_files']:,} damaged files), "
+        f"{len(corpus.heldout.tokens):,} words held out\n"
         f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
         f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; "
         f"{math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window):,} steps a pass"

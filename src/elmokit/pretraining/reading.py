@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from elmokit.config import TextConfig
+from elmokit.errors import FormatError
 from elmokit.text.files import Errors, ReadCounts, expand_paths, read_lines
 from elmokit.text.normalize import normalize
 from elmokit.text.sentences import split_sentences
@@ -14,6 +15,7 @@ from elmokit.text.tokenizers import Token, get_tokenizer
 Layout = Literal["lines", "running"]
 Document = list[list[str]]
 """Sentences of words."""
+DEFAULT_LANGUAGE = "en"
 DOCUMENT_LINES = 100
 """Where no empty line ends a document before, it ends after so many lines."""
 
@@ -25,12 +27,14 @@ class TextSource:
     Args:
         patterns: Files, folders or globs.
         layout: "lines": one sentence a line; "running": one paragraph a line, which is split into sentences.
+        language: ISO 639 code of running text, whose abbreviations the splitting goes by.
     """
 
     patterns: list[str]
     layout: Layout = "lines"
+    language: str = DEFAULT_LANGUAGE
     counts: ReadCounts = field(default_factory=ReadCounts)
-    """What reading met: lines, empty ones, ones that are not UTF-8 (left out)."""
+    """What reading met: lines and files, and those that are empty, damaged or not UTF-8."""
 
     def files(self) -> list[Path]:
         """Give the files; "-" alone is standard input.
@@ -43,7 +47,7 @@ class TextSource:
     def fingerprint(self) -> dict[str, Any]:
         """Say what must be unchanged for shards to be used again: each file's name, size and time of change."""
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files()]
-        return {"files": stats, "layout": self.layout}
+        return {"files": stats, "layout": self.layout, "language": self.language}
 
     def describe(self) -> str:
         """Name the patterns for a message."""
@@ -58,19 +62,19 @@ def read_documents(source: TextSource, text: TextConfig, errors: Errors = "skip"
     Args:
         source: The files.
         text: Tokenizer and normalization.
-        errors: Whether a line that is not UTF-8 is left out ("skip") or an error ("strict").
+        errors: Whether what is damaged or not UTF-8 is left out ("skip") or an error ("strict").
     """
     words = word_reader(text)
     for path in source.files():
         document: Document = []
         lines = 0
-        for line in read_lines(path, errors=errors, counts=source.counts):
+        for line in _lines(path, errors, source.counts):
             if not line.strip() or lines >= DOCUMENT_LINES:
                 if document:
                     yield document
                 document, lines = [], 0
             lines += 1
-            for sentence in _sentences(line, source.layout):
+            for sentence in _sentences(line, source):
                 if tokens := words(sentence):
                     document.append(tokens)
         if document:
@@ -96,8 +100,18 @@ def word_reader(text: TextConfig) -> Callable[[str], list[str]]:
     return lambda sentence: [normalize(token.text, text) for token in tokenize(sentence)]
 
 
-def _sentences(line: str, layout: Layout) -> list[str]:
+def _lines(path: Path, errors: Errors, counts: ReadCounts) -> Iterator[str]:
+    """The lines of a file; of a damaged one, unless that is an error, those before the damage."""
+    try:
+        yield from read_lines(path, errors=errors, counts=counts)
+    except FormatError:
+        if errors == "strict":
+            raise
+        counts.damaged_files += 1
+
+
+def _sentences(line: str, source: TextSource) -> list[str]:
     """The sentences of a line."""
-    if layout == "lines":
+    if source.layout == "lines":
         return [line]
-    return [sentence.text for sentence in split_sentences(line)]
+    return [sentence.text for sentence in split_sentences(line, source.language)]

@@ -30,6 +30,10 @@ class ReadCounts:
     """Lines that are not UTF-8."""
     empty: int = 0
     """Lines without any character but white space."""
+    empty_files: int = 0
+    """Files without any text."""
+    damaged_files: int = 0
+    """Compressed files that are damaged or cut short; counted by those who go on after the error."""
 
 
 def read_lines(path: str | Path, *, errors: Errors = "strict", counts: ReadCounts | None = None) -> Iterator[str]:
@@ -93,6 +97,7 @@ def _existing_file(path: Path) -> Path:
 
 def _decoded(name: str, errors: Errors, counts: ReadCounts) -> Iterator[str]:
     """Decode line by line and count."""
+    has_text = False
     for number, line in enumerate(_split(_chunks(name)), 1):
         if number == 1:
             line = line.removeprefix(_BOM)
@@ -107,7 +112,10 @@ def _decoded(name: str, errors: Errors, counts: ReadCounts) -> Iterator[str]:
             continue
         if not text or text.isspace():
             counts.empty += 1
+        else:
+            has_text = True
         yield text
+    counts.empty_files += not has_text
 
 
 def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:

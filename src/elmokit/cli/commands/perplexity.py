@@ -34,11 +34,12 @@ def perplexity(
     from elmokit.checkpoints.load import load_checkpoint
     from elmokit.lm.load import load_language_model
     from elmokit.lm.perplexity import perplexity as measure
-    from elmokit.pretraining.reading import TextSource, read_sentences
+    from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource, read_sentences
 
     checkpoint = load_checkpoint(model)
     language_model, vocabulary = load_language_model(checkpoint)
-    sentences = read_sentences(TextSource([text], layout), checkpoint.config.text, tokenizer)
+    language = (*checkpoint.config.languages, DEFAULT_LANGUAGE)[0]
+    sentences = read_sentences(TextSource([text], layout, language), checkpoint.config.text, tokenizer)
     first = next(sentences, None)
     if first is None:
         raise ValueError(f"{text}: holds no text to score; check the file")

@@ -22,6 +22,7 @@ def pretrain(
     out: Path,
     heldout: FilePatterns | None = None,
     layout: Literal["lines", "running"] = "lines",
+    language: str | None = None,
     tokenizer: str = "words",
     normalization: Normalization = "none",
     lowercase: bool = False,
@@ -60,6 +61,7 @@ def pretrain(
         out: The model folder to write.
         heldout: Text to measure perplexity on; by default a hundredth of the documents, at most 200,000 tokens.
         layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
+        language: ISO 639 code of the text: kept with the model; running text is split by its rules (en if not given).
         tokenizer: whitespace, words or characters (each Han character a token).
         normalization: Unicode normalization of each token: none, NFC or NFKC.
         lowercase: Whether tokens are lowercased.
@@ -100,12 +102,13 @@ def pretrain(
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.pretraining.pretrain import PretrainOptions
     from elmokit.pretraining.pretrain import pretrain as run
-    from elmokit.pretraining.reading import TextSource
+    from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.training.budget import Budget
 
     options = PretrainOptions(
-        train=TextSource(corpus, layout),
-        heldout=TextSource(heldout, layout) if heldout else None,
+        train=TextSource(corpus, layout, language or DEFAULT_LANGUAGE),
+        heldout=TextSource(heldout, layout, language or DEFAULT_LANGUAGE) if heldout else None,
+        languages=(language,) if language else (),
         out=out,
         bilm=shape,
         text=text,
