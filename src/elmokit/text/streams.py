@@ -37,8 +37,8 @@ class StreamWindow(NamedTuple):
 class SentenceStreams:
     """An iterator over the windows of some sentences.
 
-    It ends after the window in which the last row ran out of text; in that and the ones just before, rows that ran
-    out earlier hold `NOTHING` to their end.
+    It ends after the window in which the last row ran out of text, which is no longer than that row's rest; in that and
+    the ones just before, rows that ran out earlier hold `NOTHING` to their end.
 
     Args:
         sentences: Word ids of each sentence, without marks; it may be endless.
@@ -60,6 +60,7 @@ class SentenceStreams:
     def __next__(self) -> StreamWindow:
         """Give the next window."""
         window_4BT = np.full((4, len(self.unread), self.window), NOTHING, dtype=np.int64)
+        longest = 0
         for row in range(len(self.unread)):
             filled = 0
             while filled < self.window and self._has_text(row):
@@ -67,9 +68,10 @@ class SentenceStreams:
                 window_4BT[:, row, filled : filled + part.shape[1]] = part
                 self.unread[row] = self.unread[row][:, part.shape[1] :]
                 filled += part.shape[1]
-        if not (window_4BT[1] != NOTHING).any():
+            longest = max(longest, filled)
+        if not longest:
             raise StopIteration
-        return StreamWindow(*window_4BT)
+        return StreamWindow(*window_4BT[:, :, :longest])
 
     def _has_text(self, row: int) -> bool:
         """Let a row take the next sentence if its own is used up; False if there is none."""
