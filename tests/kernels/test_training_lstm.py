@@ -13,7 +13,12 @@ from elmokit.model.lstm import LstmLayer, LstmState, Recurrence, run_lstm
 
 ROWS, CELLS, WIDTH = 3, 5, 4
 PLAIN = BiLMConfig(
-    char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=CELLS, projection_dim=WIDTH, layers=1, cell_clip=None, projection_clip=None
+    char_cnn=CharCnnConfig(filters=((1, 4),)),
+    cell_dim=CELLS,
+    projection_dim=WIDTH,
+    layers=1,
+    cell_clip=None,
+    projection_clip=None,
 )
 CONFIGS = {
     "plain": PLAIN,

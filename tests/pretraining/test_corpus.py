@@ -47,7 +47,7 @@ def test_all_sentences_in_file_order(sources: tuple[TextSource, TextSource], tmp
     assert corpus.train.targets == 10 + 3
     assert corpus.facts["tokens"] == 10
     assert corpus.facts["sentences"] == 3
-    assert corpus.facts["read"] == {"lines": 4, "undecodable": 0, "empty": 1}
+    assert {"lines": 4, "undecodable": 0, "empty": 1}.items() <= corpus.facts["read"].items()
 
 
 def test_words_are_sorted_by_their_frequency_in_the_training_text(sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pretraining.conftest import RECIPE, TINY
+from tests.pretraining.conftest import RECIPE, TINY, sentences
 
 from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm
 from elmokit.checkpoints.folder import load_folder
@@ -24,7 +24,7 @@ from elmokit.lm.perplexity import perplexity
 from elmokit.pretraining.pretrain import PretrainOptions, prepare, pretrain
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
-from elmokit.pretraining.recipes import RECIPES, Recipe
+from elmokit.pretraining.recipes import RECIPES, Recipe, RecipeName
 from elmokit.text.batch import word_batch
 from elmokit.training.budget import Budget
 
@@ -41,22 +41,22 @@ def lines_of(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "recipe",
-    [replace(RECIPE, negatives=6), replace(RECIPE, negatives=None), replace(MODERN, negatives=6)],
-    ids=["reference", "full softmax", "modern"],
+    ("name", "learning_rate", "negatives"), [("reference", 0.5, 6), ("reference", 0.5, None), ("modern", 0.1, 6)]
 )
-def test_it_learns(options: Options, recipe: Recipe, tmp_path: Path) -> None:
-    """Who knows just the words' frequencies has a perplexity of nine; knowing their order, less than three remains."""
+def test_it_learns(options: Options, tmp_path: Path, name: RecipeName, learning_rate: float, negatives: int | None) -> None:
+    """Who knows just the words' frequencies has a perplexity of nine; who knows their order, less than five."""
     cycle = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
-    lines = [" ".join((cycle * 3)[number % 8 : number % 8 + 4 + number % 7]) for number in range(300)]
+    lines = [" ".join((cycle * 3)[number % 8 : number % 8 + 4 + number % 7]) for number in range(60)]
     (tmp_path / "cycle.txt").write_text("\n".join(lines), encoding="utf-8")
     text = TextSource([str(tmp_path / "cycle.txt")])
-    run = options(train=text, heldout=text, recipe=recipe, budget=Budget(steps=250))
+    recipe = replace(RECIPE, optimizer=name, learning_rate=learning_rate, negatives=negatives, batch_size=8, dropout=0.0)
+    bilm = replace(TINY, layers=1, cell_dim=16)
+    run = options(train=text, heldout=text, bilm=bilm, recipe=recipe, budget=Budget(steps=120))
     score = pretrain(run)
-    assert score.mean < 3
+    assert score.mean < 5
     log = [record for record in log_of(run) if "loss" in record]
-    assert [record["steps"] for record in log] == [50, 100, 150, 200, 250]
-    assert log[-1]["loss"] < log[0]["loss"] - 0.4
+    assert [record["steps"] for record in log] == [50, 100, 120]
+    assert log[0]["loss"] > log[1]["loss"] > log[2]["loss"]
     assert all(record["tokens_per_second"] > 0 for record in log)
 
 
@@ -126,7 +126,7 @@ def test_bad_lines_and_empty_files_are_left_out_and_told(
     (folder / "good.txt").write_bytes(b"a b c\n" * 10 + b"\xe9\n")
     run = options(train=TextSource([str(folder / "*.txt")]))
     pretrain(run)
-    assert "30 words in 10 sentences (3 undecodable lines left out)" in capsys.readouterr().err
+    assert "30 words in 10 sentences (3 undecodable lines, 1 empty and 0 damaged files)" in capsys.readouterr().err
 
 
 def test_running_text_with_another_tokenizer(options: Options, tmp_path: Path) -> None:
@@ -187,16 +187,19 @@ class TestResume:
         ids=["reference", "full softmax", "modern", "much dropout"],
     )
     def test_it_goes_on_exactly(self, options: Options, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = options(recipe=recipe, out=tmp_path / "whole", budget=Budget(steps=40))
+        few = tmp_path / "few.txt"
+        few.write_text("\n".join(sentences(40)) + "\n", encoding="utf-8")
+        changes = {"train": TextSource([str(few)]), "recipe": recipe, "budget": Budget(steps=24)}
+        whole, parts = (options(**changes, out=tmp_path / name) for name in ("whole", "parts"))
         pretrain(whole)
-        parts = options(recipe=recipe, out=tmp_path / "parts", budget=Budget(steps=40))
-        for step in (1, 17, 33):  # in the first pass and in later ones
+        for step in (1, 9, 20):  # in the first pass and in later ones
             with monkeypatch.context() as patch:
                 interrupted_at(step, patch)
                 with pytest.raises(KeyboardInterrupt):
                     pretrain(parts)
             assert not parts.out.exists()
         pretrain(parts)
+        assert log_of(whole)[-3]["passes"] > 2
         assert same_tensors(load_folder(whole.out), load_folder(parts.out))
         assert log_of(parts)[-1]["final"] == log_of(whole)[-1]["final"]
 
