@@ -19,7 +19,7 @@ from elmokit.embedding import output, parquet
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.embed import EmbedOptions, embed_file
 from elmokit.embedding.h5 import interrupts_held
-from elmokit.errors import FormatError
+from elmokit.errors import FormatError, MissingExtraError
 
 TEXTS = ["I sat by the river bank .", "", "Bank of England 银行 , naïve", "x", "I sat by the river bank ."] + [
     " ".join(f"w{k}" for k in range(n % 11)) for n in range(40)
@@ -231,6 +231,15 @@ def test_an_interrupted_part_is_not_there(elmo: Elmo, source: str, tmp_path: Pat
     assert len(lines_of(folder)) == len(TEXTS)
 
 
+def test_resume_removes_what_a_killed_run_left(elmo: Elmo, source: str, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    embed_file(source, folder, elmo, PARTS)
+    (folder / "part-00004.jsonl").rename(folder / ".0123abcd.part-00004.jsonl")
+    embed_file(source, folder, elmo, RESUMED)
+    assert sorted(path.name for path in folder.iterdir())[:2] == ["manifest.json", "part-00000.jsonl"]
+    assert len(lines_of(folder)) == len(TEXTS)
+
+
 def test_parts_of_an_exact_number_have_no_empty_last_one(elmo: Elmo, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("a\nb\nc\nd\n")
     embed_file(str(tmp_path / "in.txt"), tmp_path / "parts", elmo, EmbedOptions(format="jsonl", part_sentences=2))
@@ -341,6 +350,17 @@ def test_input_that_is_no_text_is_found_before_any_work(tmp_path: Path, content:
 def test_options_that_mean_nothing(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EmbedOptions(**options)
+
+
+def test_without_pyarrow_the_extra_is_named_before_any_work(
+    elmo: Elmo, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"writing \.parquet needs an optional library: pip install 'elmokit\[parquet\]'"):
+        embed_file(source, tmp_path / "out.parquet", elmo, EmbedOptions())
+    (tmp_path / "in.parquet").touch()
+    with pytest.raises(MissingExtraError, match=r"reading \.parquet needs an optional library"):
+        embed_file(str(tmp_path / "in.parquet"), tmp_path / "out.h5", elmo, EmbedOptions(column="text"))
 
 
 def test_layers_that_are_not_there(elmo: Elmo, source: str, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def open_parts(folder: Path, settings: dict[str, Any], format: str) -> int:
             f"{folder}: was begun with {name} {begun[name]!r}, not {settings[name]!r}; --resume with the same input and options, "
             "or name a new folder"
         )
+    for begun_part in folder.glob(".*.part-*"):  # of a run that was killed
+        begun_part.unlink()
     finished = 0
     while part_path(folder, finished, format).exists():
         finished += 1
