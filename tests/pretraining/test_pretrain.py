@@ -126,7 +126,7 @@ def test_bad_lines_and_empty_files_are_left_out_and_told(
     (folder / "good.txt").write_bytes(b"a b c\n" * 10 + b"\xe9\n")
     run = options(train=TextSource([str(folder / "*.txt")]))
     pretrain(run)
-    assert "30 words in 10 sentences (3 undecodable lines, 1 empty and 0 damaged files)" in capsys.readouterr().err
+    assert "30 words in 10 sentences (3 undecodable lines, 2 empty and 0 damaged files)" in capsys.readouterr().err
 
 
 def test_running_text_with_another_tokenizer(options: Options, tmp_path: Path) -> None:
