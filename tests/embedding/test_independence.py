@@ -87,6 +87,12 @@ def test_windows_of_the_published_size(random_small: Elmo, window: int) -> None:
     assert worst([one_pass], [random_small.encode_document(sentence, window=window, layers="all")]) <= RANDOM
 
 
+def test_windows_of_the_bundled_model(en_small: Elmo) -> None:
+    sentence = [f"word{n % 17}" for n in range(60)]
+    one_pass = en_small.encode_tokens([sentence], layers="all")[0]
+    assert worst([one_pass], [en_small.encode_document(sentence, window=7, layers="all")]) <= BUNDLED
+
+
 def test_a_sentence_above_the_budget_is_read_in_windows(elmo: Elmo) -> None:
     sentence = [f"word{n % 91}" for n in range(700)]
     one_pass = elmo.encode_tokens([sentence], layers="all")[0]
