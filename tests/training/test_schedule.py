@@ -27,4 +27,10 @@ def test_it_ends_at_its_floor_even_past_the_end() -> None:
 
 
 def test_warm_up_and_fall_multiply() -> None:
-    assert warmup_cosine(0.5, 99) == pytest.approx(0.5 * 0.525)
+    fall = warmup_cosine(0.02, 10**4)
+    assert warmup_cosine(0.02, 99) == pytest.approx(0.5 * fall)
+
+
+def test_a_short_run_has_risen_after_a_twentieth_of_its_budget() -> None:
+    assert warmup_cosine(0.025, 1) == pytest.approx(0.5, rel=0.01)
+    assert warmup_cosine(0.05, 1) == warmup_cosine(0.05, 10**4)

@@ -113,7 +113,7 @@ class BiLM(nn.Module):
         forward, forward_state = self.forward_stack(x_BTP, lengths_B, state and state.forward)
         backward, backward_state = self.backward_stack(_reverse(x_BTP, lengths_B), lengths_B, state and state.backward)
         layers = [torch.cat([x_BTP, x_BTP], -1)]
-        layers += [torch.cat([f, _reverse(b, lengths_B)], -1) * reads_BT1 for f, b in zip(forward, backward, strict=True)]
+        layers += [torch.cat([f, _reverse(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]
         return torch.stack(layers), BiLMState(forward_state, backward_state)
 
 

@@ -16,7 +16,7 @@ Layout = Literal["lines", "running"]
 Document = list[list[str]]
 """Sentences of words."""
 DEFAULT_LANGUAGE = "en"
-DOCUMENT_LINES = 100
+DOCUMENT_LINES = 20
 """Where no empty line ends a document before, it ends after so many lines."""
 
 
