@@ -18,7 +18,7 @@ from tqdm import tqdm
 from elmokit.atomic import atomic_path
 from elmokit.checkpoints.folder import sha256
 from elmokit.embedding.elmo import Elmo
-from elmokit.embedding.encoder import SentenceEncoder, keep_vectors
+from elmokit.embedding.encoder import SentenceEncoder
 from elmokit.embedding.fingerprint import fingerprint
 from elmokit.embedding.layers import Layers, check_layers, pool
 from elmokit.embedding.output import Dtype, Embedded, Form
@@ -126,7 +126,7 @@ class _Job:
             elmo.bilm,
             layers=self.layers,
             batch_tokens=options.batch_tokens,
-            finish=_pooled if self.pooled else keep_vectors,
+            finish=_pooled if self.pooled else _uncopied,
             room=room_in(target if options.format else target.parent),
         )
         self.chunk_tokens = CHUNK_BATCHES * options.batch_tokens
@@ -176,6 +176,11 @@ class _Job:
 def _pooled(_: int, x_ND: Tensor) -> Tensor:
     """Keep the mean of a text's tokens."""
     return pool(x_ND, "mean")
+
+
+def _uncopied(_: int, x_ND: Tensor) -> Tensor:
+    """Keep a text's vectors where its batch has them: all are written and dropped together."""
+    return x_ND
 
 
 def _count_texts(source: str, rows: Iterable[Row]) -> int:

@@ -20,6 +20,8 @@ from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer
 from elmokit.embedding.room import allocate
 
 MARGIN = 1 << 20
+CACHE = 1 << 18
+"""Bytes of HDF5's own tables that it keeps in memory, by its own count; they take ten times as much."""
 NAME_BYTES = 64
 """What HDF5's table of names may grow by at once, for each name in it: it doubles when it is full."""
 
@@ -86,6 +88,9 @@ def _h5_file(path: Path) -> Iterator[tuple[h5py.File, "_Space"]]:
     with path.open("wb") as handle:
         space = _Space(handle.fileno())
         with h5py.File(path, "w") as space.file:
+            cache = space.file.id.get_mdc_config()
+            cache.set_initial_size, cache.initial_size, cache.min_size, cache.max_size = True, CACHE, CACHE, CACHE
+            space.file.id.set_mdc_config(cache)
             yield space.file, space
             space.file.flush()
             size = space.file.id.get_filesize()
