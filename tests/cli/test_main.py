@@ -85,6 +85,16 @@ def test_a_command_is_a_function_and_documents_each_option(command: str, capsys:
         assert re.search(rf"^ +{parameter}: \S", function.__doc__ or "", re.MULTILINE), f"{parameter} is not documented"
 
 
+@pytest.mark.parametrize("command", cli.__all__)
+def test_help_loses_no_word(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its markup might take one for a tag or for emphasis."""
+    assert main([command, "--help"]) == 0
+    shown = re.sub(r"[\s│`]", "", capsys.readouterr().out)
+    about = re.split(r"\n *(?:Args|Raises):\n", inspect.getdoc(getattr(cli, command)) or "")
+    words = [re.sub("`", "", word) for part in about[:2] for word in re.sub(r"(?m)^ +\w+: ", "", part).split()]
+    assert [word for word in words if word not in shown] == []
+
+
 def test_a_submodule_does_not_hide_a_command() -> None:
     import elmokit.cli.commands.info
 

@@ -1,5 +1,7 @@
 """Kinds of parameters that several commands share."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,8 +17,16 @@ def _no_option(kind: object, value: str) -> None:
         raise ValueError("There is no such option.")
 
 
-FileOrStdin = Annotated[str, Parameter(allow_leading_hyphen=True, validator=_no_option)]
+PathOrName = Path | str
+"""A path. Commands are functions too, so each makes a `Path` of it, or a `str` where a name or pattern may stand."""
+
+FileOrStdin = Annotated[str | Path, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 """A path, or `-` for the standard input."""
 
-FilePatterns = Annotated[list[str], Parameter(consume_multiple=True)]
+FilePatterns = Annotated[Sequence[str | Path], Parameter(consume_multiple=True)]
 """Files, folders and patterns: one option takes all that follow it, so that a pattern may be expanded by the shell."""
+
+
+def patterns(given: FilePatterns | Path) -> list[str]:
+    """Give files, folders and patterns as a list, be it a single one."""
+    return [str(given)] if isinstance(given, str | Path) else [str(pattern) for pattern in given]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from elmokit.cli.parameters import PathOrName
 from elmokit.config import Normalization
 
 if TYPE_CHECKING:
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: str,
-    target: Path,
+    source: PathOrName,
+    target: PathOrName,
     *,
     to: Literal["folder", "allennlp"] = "folder",
     dtype: Literal["float32", "float16"] = "float32",
@@ -42,6 +43,7 @@ def convert(
         FormatError: The source is damaged or of no known format.
         ValueError: There is no such source; the target holds other things; the target's format cannot hold an option.
     """
+    target = Path(target)
     text = {"tokenizer": tokenizer, "normalization": normalization, "lowercase": lowercase}
     text = {name: value for name, value in text.items() if value is not None}
     about = {name: value for name, value in {"languages": tuple(languages or ()), "license": license}.items() if value}

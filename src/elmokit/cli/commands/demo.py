@@ -5,6 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from elmokit.cli.parameters import PathOrName
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ SHOWN = 4  # uses printed
 WIDTH = 90  # characters of a sentence printed
 
 
-def demo(*, model: str = "en-small", text: Path | None = None, word: str | None = None) -> None:
+def demo(*, model: PathOrName = "en-small", text: PathOrName | None = None, word: str | None = None) -> None:
     """Show that a word's vector depends on its sentence: for uses of one word, the uses nearest to them.
 
     Without `text` the uses come from a list of ambiguous words, each labelled with its sense, and the right answers over
@@ -45,7 +47,7 @@ def demo(*, model: str = "en-small", text: Path | None = None, word: str | None 
             "for another word give a text in which it stands, --text FILE"
         )
     elmo = Elmo.from_pretrained(model)
-    uses = _uses_in(text, word, elmo) if text else labelled
+    uses = _uses_in(Path(text), word, elmo) if text else labelled
     print(f"ELMo gives each word a vector that depends on the whole sentence around it. Model: {model}\n")
     (_show_text if text else _show_list)(elmo, uses, word)
     print(f"\n{time.perf_counter() - begin:.1f} seconds, loading included.")

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from elmokit.cli.parameters import FileOrStdin
+from elmokit.cli.parameters import FileOrStdin, PathOrName
 
 
 def embed(
     input: FileOrStdin,
-    output: Path,
+    output: PathOrName,
     *,
-    model: str = "en-small",
+    model: PathOrName = "en-small",
     column: str | None = None,
     id_column: str | None = None,
     tokenizer: str | None = None,
@@ -34,7 +34,7 @@ def embed(
         output: A file .h5 (AllenNLP's layout), .parquet (one row a token) or .jsonl; or a folder, with --format.
         model: A bundled name, a model folder, or options.json with its HDF5 file.
         column: The column of texts, if INPUT is a table.
-        id_column: A column to keep beside the vectors.
+        id_column: A column to keep beside the vectors: `id` in .parquet and .jsonl, in .h5 the attribute `id` of each dataset.
         tokenizer: What cuts texts into words, "whitespace" for text that is split already; by default the model's.
         layers: Their mean, the top one, all, or one by number (0: the word vectors). By default all, in .jsonl the mean.
         pooling: "mean" gives each text one vector, the mean of its tokens'.
@@ -61,4 +61,4 @@ def embed(
         resume=resume,
         progress=progress,
     )
-    embed_file(input, output, model, options, device)
+    embed_file(str(input), Path(output), model, options, device)

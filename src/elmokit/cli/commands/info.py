@@ -4,10 +4,12 @@ import json as json_module
 from pathlib import Path
 from typing import Any
 
+from elmokit.cli.parameters import PathOrName
+
 FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".txt", ".md"}
 
 
-def info(model: str = "en-small", *, json: bool = False) -> None:
+def info(model: PathOrName = "en-small", *, json: bool = False) -> None:
     """Say what a model is: format, sizes, layers, languages, license and checksums.
 
     Args:
@@ -18,7 +20,7 @@ def info(model: str = "en-small", *, json: bool = False) -> None:
         FormatError: The model is damaged or of no known format.
         ValueError: There is no such model.
     """
-    facts = describe(model)
+    facts = describe(str(model))
     if json:
         print(json_module.dumps(facts, ensure_ascii=False, indent=2))
         return

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Literal
 
-from elmokit.cli.parameters import FileOrStdin
+from elmokit.cli.parameters import FileOrStdin, PathOrName
 
 
 def perplexity(
-    model: str,
+    model: PathOrName,
     text: FileOrStdin,
     *,
     layout: Literal["lines", "running"] = "lines",
@@ -19,7 +19,7 @@ def perplexity(
     """Measure forward, backward and mean perplexity of a model on a text.
 
     The text is one stream in file order; every word and one end mark for each sentence counts once in each direction;
-    words outside the vocabulary are scored as <UNK>.
+    words outside the vocabulary are scored as `<UNK>`.
 
     Args:
         model: A model with its language-model head: a bundled name or a model folder.
@@ -39,7 +39,7 @@ def perplexity(
     checkpoint = load_checkpoint(model)
     language_model, vocabulary = load_language_model(checkpoint)
     language = (*checkpoint.config.languages, DEFAULT_LANGUAGE)[0]
-    sentences = read_sentences(TextSource([text], layout, language), checkpoint.config.text, tokenizer)
+    sentences = read_sentences(TextSource([str(text)], layout, language), checkpoint.config.text, tokenizer)
     first = next(sentences, None)
     if first is None:
         raise ValueError(f"{text}: holds no text to score; check the file")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from elmokit.cli.parameters import FilePatterns
+from elmokit.cli.parameters import FilePatterns, PathOrName, patterns
 from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
 from elmokit.text.tokenizers import get_tokenizer
@@ -19,7 +19,7 @@ Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
 def pretrain(
     *,
     corpus: FilePatterns,
-    out: Path,
+    out: PathOrName,
     heldout: FilePatterns | None = None,
     layout: Literal["lines", "running"] = "lines",
     language: str | None = None,
@@ -106,10 +106,10 @@ def pretrain(
     from elmokit.training.budget import Budget
 
     options = PretrainOptions(
-        train=TextSource(corpus, layout, language or DEFAULT_LANGUAGE),
-        heldout=TextSource(heldout, layout, language or DEFAULT_LANGUAGE) if heldout else None,
+        train=TextSource(patterns(corpus), layout, language or DEFAULT_LANGUAGE),
+        heldout=TextSource(patterns(heldout), layout, language or DEFAULT_LANGUAGE) if heldout else None,
         languages=(language,) if language else (),
-        out=out,
+        out=Path(out),
         bilm=shape,
         text=text,
         recipe=way,
