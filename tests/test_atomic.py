@@ -1,5 +1,6 @@
 """Writes that succeed whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def test_a_failed_write_names_the_target(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as mine, atomic_path(missing):
         pass  # nothing was written: the temporary file is not there
     assert mine.value.filename == str(missing)
+
+
+def test_a_place_that_cannot_be_written_is_named_as_the_user_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    target = tmp_path / "model"
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: None if options else read_only(path))
+    with pytest.raises(OSError, match="Read-only") as folder, atomic_folder(target):
+        pass
+    with pytest.raises(OSError, match="Read-only") as file, atomic_path(target) as temporary:
+        read_only(temporary)
+    assert folder.value.filename == file.value.filename == str(target)
 
 
 def test_folders_made_for_a_failed_write_are_removed(tmp_path: Path) -> None:

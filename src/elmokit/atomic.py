@@ -35,8 +35,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     temporary = _temporary_name(target)
     aside = _temporary_name(target)
     with _folders_above(target):
-        temporary.mkdir()
         try:
+            temporary.mkdir()
             yield temporary
             for path in temporary.rglob("*"):
                 if path.is_file():

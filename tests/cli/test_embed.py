@@ -164,12 +164,15 @@ def running(model: str, long_source: str, tmp_path: Path, request: pytest.Fixtur
 
 
 @SIGNALS
+@pytest.mark.parametrize(("number", "status", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
 @pytest.mark.parametrize("running", ["h5", "parquet"], indirect=True)
-def test_an_interrupt_leaves_the_old_file(running: subprocess.Popen[str], tmp_path: Path) -> None:
-    running.send_signal(signal.SIGINT)
+def test_an_interrupt_leaves_the_old_file(
+    running: subprocess.Popen[str], tmp_path: Path, number: str, status: int, said: str
+) -> None:
+    running.send_signal(getattr(signal, number))
     _, errors = running.communicate(timeout=100)
-    assert running.returncode == 130
-    assert errors == "elmo: interrupted\n"
+    assert running.returncode == status
+    assert errors == f"elmo: {said}\n"
     [target] = tmp_path.glob("out.*")
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", target.name]

@@ -3,6 +3,7 @@
 import errno
 import inspect
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,33 @@ def test_an_interrupt_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch
     fake_info(monkeypatch, KeyboardInterrupt())
     assert main(["info"]) == 130
     assert the_one_line(capsys) == "interrupted"
+
+
+def test_sigterm_is_one_line_and_status_143(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def info() -> None:
+        """Be stopped."""
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("elmokit.cli.commands.info.info", info)
+    assert main(["info"]) == 143
+    assert the_one_line(capsys) == "terminated"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_of_sigterm_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def info() -> None:
+        """Be told."""
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("elmokit.cli.commands.info.info", info)
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        assert main(["info"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

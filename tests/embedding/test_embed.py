@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import stat
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from elmokit.embedding import embed as module
 from elmokit.embedding import output, parquet
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.embed import EmbedOptions, embed_file
-from elmokit.embedding.h5 import interrupts_held
 from elmokit.errors import FormatError, MissingExtraError
 
 TEXTS = ["I sat by the river bank .", "", "Bank of England 银行 , naïve", "x", "I sat by the river bank ."] + [
@@ -378,21 +375,3 @@ def test_a_progress_bar_if_asked(elmo: Elmo, source: str, tmp_path: Path, capsys
     assert capsys.readouterr().err == ""
     embed_file(source, tmp_path / "a.h5", elmo, EmbedOptions(progress=True))
     assert "45/45" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send itself an interrupt")
-def test_no_interrupt_is_lost_in_h5py() -> None:
-    done: list[str] = []
-
-    def write() -> None:
-        with interrupts_held():
-            signal.raise_signal(signal.SIGINT)
-            done.append("the block")
-
-    with pytest.raises(KeyboardInterrupt):
-        write()
-    assert done == ["the block"]
-    with pytest.raises(KeyboardInterrupt):  # and afterwards all is as before
-        signal.raise_signal(signal.SIGINT)
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: interrupts_held().__enter__()).result() is None
