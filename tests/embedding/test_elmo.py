@@ -26,6 +26,8 @@ def test_what_it_says_of_itself(elmo: Elmo) -> None:
     assert (elmo.dim, elmo.num_layers, elmo.device) == (16, 3, torch.device("cpu"))
     assert elmo.config.bilm.cell_dim == 24
     assert elmo.to("cpu") is elmo
+    assert repr(Elmo.from_config(ElmoConfig(bilm=BILM))) == "Elmo(random values (seed 0), dim 12, 3 layers, cpu)"
+    assert repr(elmo).startswith("Elmo(published layout: ")
 
 
 def test_tokens_of_texts_and_of_sentences(elmo: Elmo) -> None:

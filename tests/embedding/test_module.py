@@ -149,6 +149,11 @@ def test_options_that_mean_nothing(elmo: Elmo, options: dict[str, Any], message:
         ElmoEmbedding(elmo, **options)
 
 
+def test_a_name_is_no_model() -> None:
+    with pytest.raises(ValueError, match=r"elmo is str, .*: ElmoEmbedding\(Elmo\.from_pretrained\('en-small'\)\)"):
+        ElmoEmbedding("en-small")  # type: ignore[arg-type]  # the mistake in question
+
+
 def test_workers_of_a_data_loader_make_the_batches(elmo: Elmo) -> None:
     loader: DataLoader[Any] = DataLoader(
         SENTENCES,  # type: ignore[arg-type]  # a list will do

@@ -44,6 +44,9 @@ class Elmo:
         self.checkpoint = dataclasses.replace(checkpoint, bilm={})
         """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
 
+    def __repr__(self) -> str:
+        return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device})"
+
     @classmethod
     def from_pretrained(
         cls,
@@ -346,9 +349,7 @@ class Elmo:
         Raises:
             ValueError: Always.
         """
-        raise ValueError(
-            "push_to_hub: this version does not speak to the Hub yet; save_pretrained writes a folder to upload by hand"
-        )
+        raise ValueError("push_to_hub: this version does not speak to the Hub yet; upload what save_pretrained writes by hand")
 
     def _mean_vector(self, layers: Layers) -> Tensor:
         """The mean of the vectors that these layers give."""

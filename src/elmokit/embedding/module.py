@@ -44,13 +44,17 @@ class ElmoEmbedding(nn.Module):
         layer_norm: Whether each layer is normalized over the whole batch, sentence marks counted, before it is mixed.
 
     Raises:
-        ValueError: Less than one mix, or a dropout that is no probability below 1.
+        ValueError: Something else than an `Elmo`, less than one mix, or a dropout that is no probability below 1.
     """
 
     def __init__(
         self, elmo: Elmo, num_mixes: int = 1, dropout: float = 0.5, trainable: bool = False, layer_norm: bool = False
     ) -> None:
         super().__init__()
+        given: object = elmo
+        if not isinstance(given, Elmo):
+            example = f"ElmoEmbedding(Elmo.from_pretrained({given if isinstance(given, str) else 'en-small'!r}))"
+            raise ValueError(f"elmo is {type(given).__name__}, not an Elmo; give one: {example}")
         if num_mixes < 1:
             raise ValueError(f"num_mixes must be 1 or more, not {num_mixes}")
         if not 0 <= dropout < 1:
