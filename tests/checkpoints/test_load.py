@@ -115,6 +115,8 @@ def test_models_of_the_hub_are_not_there_yet(tmp_path: Path, monkeypatch: pytest
     [
         ("model.zip", "packed models are not supported yet"),
         ("model.tar.gz", "packed models are not supported yet"),
+        ("model.ckpt-9.index", "TensorFlow checkpoints are not supported yet"),
+        ("checkpoint", "TensorFlow checkpoints are not supported yet"),
         ("model.pkl", "no known model format"),
         ("model.txt", "no known model format"),
     ],
@@ -132,3 +134,13 @@ def test_other_folders(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(FormatError, match="ELMoForManyLangs are not supported yet"):
         load_checkpoint(tmp_path)
+
+
+def test_tensorflow_folders(hdf5: Path) -> None:
+    """As bilm-tf leaves them after training; with the weights dumped beside them all is there."""
+    for name in ("checkpoint", "model.ckpt-9.data-00000-of-00001", "model.ckpt-9.index", "model.ckpt-9.meta"):
+        (hdf5 / name).write_bytes(b"")
+    assert loads(hdf5)
+    (hdf5 / "weights.hdf5").unlink()
+    with pytest.raises(FormatError, match=r"TensorFlow checkpoints are not supported yet by this version; .*dump_weights"):
+        load_checkpoint(hdf5)

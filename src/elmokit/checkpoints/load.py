@@ -9,6 +9,7 @@ from elmokit.checkpoints.hdf5 import OPTIONS_NAME, load_hdf5
 from elmokit.errors import FormatError
 
 _HDF5 = (".hdf5", ".h5")
+_TENSORFLOW = (".index", ".meta")
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z")
 
 
@@ -34,6 +35,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         return load_hdf5(path, _partner(path, "options", "weights", _HDF5))
     if path.suffix in _PACKED:
         raise FormatError(f"{path}: packed models are not supported yet by this version; unpack it and give the folder")
+    if path.suffix in _TENSORFLOW or path.name == "checkpoint":
+        raise FormatError(_tensorflow(path))
     raise FormatError(f"{path}: no known model format; expected a model folder, or options.json with an HDF5 file of weights")
 
 
@@ -79,12 +82,22 @@ def _load_from_folder(folder: Path) -> Checkpoint:
     weights = [path for path in _visible(folder) if path.suffix in _HDF5]
     if len(weights) > 1:
         weights = [path for path in weights if path.stem.endswith("weights")]
+    if not weights and any(path.suffix in _TENSORFLOW for path in _visible(folder)):
+        raise FormatError(_tensorflow(folder))
     options = folder / OPTIONS_NAME
     if len(weights) == 1:
         return load_hdf5(options if options.exists() else _partner(weights[0], "weights", "options", (".json",)), weights[0])
     found = "one HDF5 file of weights" if options.exists() else f"{CONFIG_NAME}, or {OPTIONS_NAME} and one HDF5 file of weights"
     names = ", ".join(path.name for path in _visible(folder)[:5]) or "nothing"
     raise FormatError(f"{folder}: no model folder; missing is {found}; found {names}")
+
+
+def _tensorflow(path: Path) -> str:
+    """Say that bilm-tf's own files are not read."""
+    return (
+        f"{path}: TensorFlow checkpoints are not supported yet by this version; "
+        "write the weights as HDF5 with bilm-tf's bin/dump_weights.py, and give the folder with options.json"
+    )
 
 
 def _partner(path: Path, own: str, other: str, suffixes: tuple[str, ...]) -> Path:
