@@ -112,6 +112,12 @@ def test_columns_of_parquet_are_named_too(tmp_path: Path) -> None:
         list(read_rows(path, "number"))
 
 
+def test_a_table_in_another_compression(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.bz2").write_bytes(b"BZh9\xff")
+    with pytest.raises(ValueError, match=r"t\.csv\.bz2: this compression is not supported"):
+        read_rows(tmp_path / "t.csv.bz2", "text")
+
+
 def test_a_table_needs_its_column(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text\na\n")

@@ -101,6 +101,13 @@ def test_a_folder_and_a_missing_file_are_refused_at_once(tmp_path: Path) -> None
         read_lines(tmp_path / "nowhere.txt")
 
 
+@pytest.mark.parametrize("name", ["t.txt.bz2", "t.ZIP", "t.7z"])
+def test_other_compressions_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"BZh9\xff")
+    with pytest.raises(ValueError, match=rf"{name}: this compression is not supported, \.gz, \.xz and \.zst are"):
+        read_lines(tmp_path / name, errors="skip")
+
+
 def test_zst_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "text.zst"
     path.write_bytes(zstd(TEXT))

@@ -45,9 +45,10 @@ def read_rows(path: str | Path, column: str | None = None, id_column: str | None
     """
     kind = table_kind(path)
     if kind is None:
+        lines = read_lines(path)  # its errors come first
         if column is not None or id_column is not None:
             raise ValueError(f"{path}: --column and --id-column are for {', '.join(TABLES)}; this is read as one text a line")
-        return (Row(number, None, line) for number, line in enumerate(read_lines(path)))
+        return (Row(number, None, line) for number, line in enumerate(lines))
     if column is None:
         raise ValueError(f"{path}: say with --column which column holds the texts")
     wanted = [column] if id_column is None else [column, id_column]

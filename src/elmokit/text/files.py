@@ -14,6 +14,7 @@ from typing import IO, Literal
 from elmokit.errors import FormatError, MissingExtraError
 
 _CHUNK = 1 << 16
+_NOT_UNPACKED = (".bz2", ".zip", ".7z")
 _BOM = b"\xef\xbb\xbf"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
@@ -48,7 +49,7 @@ def read_lines(path: str | Path, *, errors: Errors = "strict", counts: ReadCount
         counts: Where to count lines, if wanted.
 
     Raises:
-        ValueError: There is no such file, it is a folder, or it may not be read.
+        ValueError: There is no such file, it is a folder, packed in another way, or it may not be read.
         FormatError: A line is not UTF-8, or a compressed file is damaged or cut short (only found when its end is reached).
         MissingExtraError: `.zst` without the library zstandard.
     """
@@ -92,6 +93,8 @@ def _existing_file(path: Path) -> Path:
         raise ValueError(f"{path}: is a folder, expected a text file")
     if not path.exists():
         raise ValueError(f"{path}: no such file")
+    if path.suffix.lower() in _NOT_UNPACKED:
+        raise ValueError(f"{path}: this compression is not supported, .gz, .xz and .zst are; unpack the file")
     return path
 
 
