@@ -39,13 +39,13 @@ def test_there_and_back(source: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_what_the_user_knows_is_kept(source: Path, tmp_path: Path) -> None:
     words = ["--tokenizer", "whitespace", "--normalization", "NFC", "--lowercase", "--languages", "en", "--license", "CC0"]
     assert main(["convert", str(source), str(tmp_path / "a"), *words]) == 0
-    words = ["--dtype", "float16", "--no-lowercase", "--languages", "de"]
+    words = ["--dtype", "float16", "--no-lowercase", "--languages", "de", "--languages", "zh-Hant"]
     assert main(["convert", str(tmp_path / "a"), str(tmp_path / "b"), *words]) == 0
     first, second = load_checkpoint(tmp_path / "a").config, load_checkpoint(tmp_path / "b").config
     assert (first.text.tokenizer, first.text.normalization, first.text.lowercase) == ("whitespace", "NFC", True)
     assert (first.languages, first.license) == (("en",), "CC0")
     assert (second.text.tokenizer, second.text.normalization, second.text.lowercase) == ("whitespace", "NFC", False)
-    assert (second.languages, second.license) == (("de",), "CC0")
+    assert (second.languages, second.license) == (("de", "zh-Hant"), "CC0")
     assert (tmp_path / "b/model.safetensors").stat().st_size < 0.6 * (tmp_path / "a/model.safetensors").stat().st_size
 
 
@@ -55,6 +55,8 @@ def test_what_the_user_knows_is_kept(source: Path, tmp_path: Path) -> None:
         (["--tokenizer", "spaces"], "tokenizer must be one of whitespace, words, characters, not 'spaces'"),
         (["--to", "allennlp", "--lowercase"], "--lowercase: the published layout"),
         (["--to", "allennlp", "--dtype", "float16"], "--dtype: the published layout"),
+        (["--languages", "english"], "--languages takes ISO 639 codes, such as en, zh or zh-Hant, not 'english'"),
+        (["--languages", "en", "--languages", "EN"], "not 'EN'"),
         (["--to", "keras"], '"keras"'),
         (["--dtpye", "float16"], "--dtpye"),
     ],

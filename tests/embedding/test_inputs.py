@@ -40,6 +40,7 @@ def test_a_generator_is_read_once() -> None:
         ([b"bytes"], r"inputs\[0\] is bytes"),
         ([["a", 1]], r"inputs\[0\]\[1\] is int, expected a word"),
         ([[["a"]]], r"inputs\[0\]\[0\] is list, expected a word"),
+        (b"bytes", "inputs must be a text, .*, not bytes"),
         (3, "inputs must be a text, a list of texts or a list of lists of words, not int"),
     ],
 )

@@ -1,5 +1,6 @@
 """Kinds of parameters that several commands share."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,9 @@ def _no_option(kind: object, value: str) -> None:
         raise ValueError("There is no such option.")
 
 
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
+"""An ISO 639 code, with a script or a region behind it: en, zh-Hant, pt-BR."""
+
 PathOrName = Path | str
 """A path. Commands are functions too, so each makes a `Path` of it, or a `str` where a name or pattern may stand."""
 
@@ -25,6 +29,16 @@ FileOrStdin = Annotated[str | Path, Parameter(allow_leading_hyphen=True, validat
 
 FilePatterns = Annotated[Sequence[str | Path], Parameter(consume_multiple=True)]
 """Files, folders and patterns: one option takes all that follow it, so that a pattern may be expanded by the shell."""
+
+
+def check_language(option: str, code: str) -> None:
+    """Refuse what is no code of a language.
+
+    Raises:
+        ValueError: Names the option.
+    """
+    if not LANGUAGE.fullmatch(code):
+        raise ValueError(f"{option} takes ISO 639 codes, such as en, zh or zh-Hant, not {code!r}")
 
 
 def patterns(given: FilePatterns | Path) -> list[str]:

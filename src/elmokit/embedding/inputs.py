@@ -42,12 +42,13 @@ def read_inputs(inputs: Inputs, tokenizer: str, warn: bool = True) -> Sentences:
     if isinstance(inputs, str):
         tokens = [get_tokenizer(tokenizer)(inputs)]
         return Sentences(_texts(tokens), tokens, single=True)
+    given: object = inputs
     try:
         items = list(inputs)
     except TypeError as error:
-        raise ValueError(
-            f"inputs must be a text, a list of texts or a list of lists of words, not {type(inputs).__name__}"
-        ) from error
+        raise ValueError(_wrong_kind(inputs)) from error
+    if isinstance(given, bytes | bytearray):
+        raise ValueError(_wrong_kind(inputs))
     if items and all(isinstance(item, str) for item in items):
         tokens = [get_tokenizer(tokenizer)(str(item)) for item in items]
         if warn and len(tokens) > 1 and all(len(sentence) == 1 for sentence in tokens):
@@ -55,6 +56,10 @@ def read_inputs(inputs: Inputs, tokenizer: str, warn: bool = True) -> Sentences:
             warnings.warn(message, stacklevel=3)  # the line that calls the method of `Elmo`
         return Sentences(_texts(tokens), tokens, single=False)
     return Sentences([_checked_words(item, number) for number, item in enumerate(items)], None, single=False)
+
+
+def _wrong_kind(inputs: object) -> str:
+    return f"inputs must be a text, a list of texts or a list of lists of words, not {type(inputs).__name__}"
 
 
 def _texts(tokens: list[list[Token]]) -> list[list[str]]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from elmokit.cli.parameters import PathOrName
+from elmokit.cli.parameters import PathOrName, check_language
 from elmokit.config import Normalization
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def convert(
 
     Raises:
         FormatError: The source is damaged or of no known format.
-        ValueError: There is no such source; the target holds other things; the target's format cannot hold an option.
+        ValueError: There is no such source; the target holds other things; an option is wrong or the
+            target's format cannot hold it.
     """
     target = Path(target)
     text = {"tokenizer": tokenizer, "normalization": normalization, "lowercase": lowercase}
@@ -66,6 +67,8 @@ def _check(to: str, dtype: str, text: dict[str, Any], about: dict[str, Any]) -> 
     """Refuse what can be refused before the model is read."""
     from elmokit.text.tokenizers import get_tokenizer
 
+    for code in about.get("languages", ()):
+        check_language("--languages", code)
     if "tokenizer" in text:
         get_tokenizer(text["tokenizer"])
     unheld = [*text, *about, *(["dtype"] if dtype != "float32" else [])]

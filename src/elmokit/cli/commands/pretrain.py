@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from elmokit.cli.parameters import FilePatterns, PathOrName, patterns
+from elmokit.cli.parameters import FilePatterns, PathOrName, check_language, patterns
 from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
 from elmokit.text.tokenizers import get_tokenizer
@@ -98,6 +98,8 @@ def pretrain(
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
     get_tokenizer(tokenizer)  # its error comes before anything is written
+    if language is not None:
+        check_language("--language", language)
     text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.pretraining.pretrain import PretrainOptions
@@ -147,8 +149,16 @@ def _shape(
 
 
 def _changed(default: Settings, **changes: Any) -> Settings:
-    """Put in what was given; None keeps the default."""
-    return replace(default, **{name: value for name, value in changes.items() if value is not None})
+    """Put in what was given; None keeps the default.
+
+    Raises:
+        ValueError: Names the option that is out of range.
+    """
+    try:
+        return replace(default, **{name: value for name, value in changes.items() if value is not None})
+    except ValueError as error:
+        name, _, wrong = str(error).partition(" ")
+        raise ValueError(f"--{name.replace('_', '-')} {wrong}" if name in changes else str(error)) from error
 
 
 def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
