@@ -203,6 +203,16 @@ class TestResume:
         assert same_tensors(load_folder(whole.out), load_folder(parts.out))
         assert log_of(parts)[-1]["final"] == log_of(whole)[-1]["final"]
 
+    def test_a_finished_run_is_not_noted_again(self, options: Options) -> None:
+        score = pretrain(options(budget=Budget(steps=5)))
+        noted = log_of(options())
+        assert pretrain(options(budget=Budget(steps=5))) == score
+        assert log_of(options()) == noted
+        shutil.rmtree(options().out)  # as after a stop in the last measurement
+        pretrain(options(budget=Budget(steps=5)))
+        assert [("final" in record) for record in log_of(options())[len(noted) :]] == [True]
+        assert options().out.is_dir()
+
     def test_a_larger_budget_goes_on_from_the_end(self, options: Options, capsys: pytest.CaptureFixture[str]) -> None:
         pretrain(options(budget=Budget(steps=5)))
         pretrain(options(budget=Budget(tokens=200)))

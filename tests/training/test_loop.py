@@ -1,6 +1,7 @@
 """Steps until the budget is used, checkpoints on the way, signals that stop between steps."""
 
 import json
+import re
 import signal
 import threading
 import time
@@ -67,7 +68,15 @@ def test_a_used_budget_does_no_step(log: JsonLog) -> None:
     task.progress = Progress(steps=5, tokens=50)
     train(task, Budget(tokens=50), log)
     assert task.used == []
-    assert task.events == ["save 5", "evaluate 5"]
+    assert task.events == []
+    assert not log.path.exists()
+
+
+@pytest.mark.parametrize("log_steps", [2, 3])
+def test_each_line_is_shown_once(log: JsonLog, log_steps: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With stderr in a file too, where a line that is written again stands there twice."""
+    train(Task(), Budget(steps=4), log, log_steps=log_steps)
+    assert re.findall(r"step \d", capsys.readouterr().err) == [f"step {log_steps}", "step 4"]
 
 
 def test_seconds_are_those_of_the_steps(log: JsonLog) -> None:

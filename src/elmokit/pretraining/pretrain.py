@@ -106,7 +106,7 @@ def pretrain(options: PretrainOptions) -> Perplexity:
         KeyboardInterrupt: Stopped by a signal, after a checkpoint.
     """
     trainer = prepare(options)
-    log = JsonLog(options.work / "log.jsonl")
+    log, begun = JsonLog(options.work / "log.jsonl"), trainer.progress.steps
     try:
         train(trainer, options.budget, log, checkpoint_minutes=options.checkpoint_minutes)
     except KeyboardInterrupt:
@@ -123,7 +123,8 @@ def pretrain(options: PretrainOptions) -> Perplexity:
     _say("measuring the held-out perplexity …")
     model, _ = load_language_model(checkpoint)  # as others will load it: in float32 whatever the training's precision
     score = stream_perplexity(model, corpus.heldout.sentences(), corpus.characters)
-    log.write(steps=trainer.progress.steps, final=asdict(score))
+    if trainer.progress.steps > begun or not options.out.exists():  # else an earlier run has noted the same
+        log.write(steps=trainer.progress.steps, final=asdict(score))
     card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score)
     save_folder(replace(checkpoint, layer_means_LD=layer_means(model.bilm, corpus), card=card), options.out)
     return score

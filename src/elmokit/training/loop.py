@@ -35,7 +35,7 @@ class Trainee(Protocol):
 
 
 def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: float = 10.0, log_steps: int = 50) -> None:
-    """Train until the budget is used.
+    """Train until the budget is used; if it is used already, do nothing.
 
     SIGTERM and an interrupt from the keyboard end the step, write a checkpoint and raise `KeyboardInterrupt`.
 
@@ -49,6 +49,8 @@ def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: fl
     Raises:
         KeyboardInterrupt: A signal asked to stop; the checkpoint is written.
     """
+    if budget.used(task.progress) >= 1:
+        return
     meter = Meter(task.progress)
     last_save = time.monotonic()
     with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True) as bar:
@@ -56,7 +58,8 @@ def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: fl
         def report() -> None:
             numbers = meter.means(task.progress)
             log.write(**numbers)
-            bar.set_description_str(progress_line(numbers, budget.used(task.progress), task.progress.seconds))
+            used = budget.used(task.progress)
+            bar.set_description_str(progress_line(numbers, used, task.progress.seconds), refresh=used < 1)  # the end shows it too
 
         while (used := budget.used(task.progress)) < 1:
             start = time.monotonic()
