@@ -91,6 +91,7 @@ def test_nothing_on_standard_input(
         (["in.txt", "out.h5", "--model", "{model}", "--layers", "-1"], "layers=-1: a negative layer"),
         (["in.txt", "out.h5", "--layers", "last"], "layers"),
         (["in.txt", "out.h5", "--tokeniser", "words"], "--tokeniser"),
+        (["in.txt", "out.h5", "--part-sentences", "5"], "--part-sentences is for parts; give their format with --format"),
         (["in.txt", "out.h5", "--column", "text"], "--column and --id-column are for .csv"),
         (["in.csv", "out.h5"], "say with --column which column holds the texts"),
         (["in.csv", "out.h5", "--column", "txt"], "no column 'txt'; there are text, id"),

@@ -121,14 +121,15 @@ def test_float16(elmo: Elmo, source: str, tmp_path: Path) -> None:
 
 def test_ids_are_kept(elmo: Elmo, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
-    source.write_text('{"n": 7, "t": "one text"}\n{"n": 9, "t": ""}\n{"n": 8, "t": "more"}\n')
+    source.write_text('{"n": 7, "t": "one text"}\n{"n": 9, "t": ""}\n{"n": 8, "t": "more"}\n{"n": null, "t": "x"}\n')
     options = EmbedOptions(column="t", id_column="n", layers="top")
     for suffix in ("h5", "parquet", "jsonl"):
         embed_file(str(source), tmp_path / f"out.{suffix}", elmo, options)
-    assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [7, 7, 8]
-    assert [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [7, 9, 8]
+    assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [7, 7, 8, None]
+    assert [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [7, 9, 8, None]
     with h5py.File(tmp_path / "out.h5") as file:
         assert [file[n].attrs["id"] for n in "012"] == [7, 9, 8]
+        assert "id" not in file["3"].attrs
 
 
 def test_ids_of_mixed_types(elmo: Elmo, tmp_path: Path) -> None:

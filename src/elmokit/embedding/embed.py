@@ -31,6 +31,9 @@ from elmokit.text.tokenizers import Token, get_tokenizer
 CHUNK_BATCHES = 4
 """Batches that are sorted together: more of them pad less and take more memory."""
 
+PART_SENTENCES = 10_000
+"""Texts of a part, if nothing else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions:
@@ -52,7 +55,7 @@ class EmbedOptions:
     """Tokens computed at once (rows × longest row), marks counted."""
     format: str | None = None
     """The format of parts, if the output is a folder of them."""
-    part_sentences: int = 10_000
+    part_sentences: int = PART_SENTENCES
     """Texts of a part."""
     resume: bool = False
     """Whether to go on after finished parts."""
@@ -68,6 +71,8 @@ class EmbedOptions:
         for option, minimum in (("batch_tokens", 1), ("part_sentences", 1)):
             if getattr(self, option) < minimum:
                 raise ValueError(f"--{option.replace('_', '-')} must be {minimum} or more, not {getattr(self, option)}")
+        if self.part_sentences != PART_SENTENCES and self.format is None:
+            raise ValueError("--part-sentences is for parts; give their format with --format")
         for option, known in (("pooling", ("none", "mean")), ("dtype", get_args(Dtype))):
             if getattr(self, option) not in known:
                 raise ValueError(f"--{option} must be one of {', '.join(known)}, not {getattr(self, option)!r}")
@@ -131,7 +136,8 @@ class _Job:
         )
         self.chunk_tokens = CHUNK_BATCHES * options.batch_tokens
         self.open_writer = FORMATS[kind]
-        self.form = Form(elmo.dim, elmo.num_layers if self.layers == "all" else None, self.pooled, options.dtype)
+        layers, ids = elmo.num_layers if self.layers == "all" else None, options.id_column is not None
+        self.form = Form(elmo.dim, layers, self.pooled, options.dtype, ids)
         self.settings: dict[str, Any] = {
             "model": fingerprint(elmo.bilm).hex(),
             "column": options.column,

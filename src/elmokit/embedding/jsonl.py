@@ -1,7 +1,7 @@
 """Vectors as JSON lines: `{"tokens": […], "vectors": [[…], …]}`, a line for each text.
 
 With all layers `vectors` has one more level, layers outside; pooled, there is `vector` instead, and an `id` stands
-first where the input has one. Numbers have as many digits as it takes to read back the same float.
+first, `null` or not, where ids were asked for. Numbers have as many digits as it takes to read back the same float.
 """
 
 import json
@@ -25,7 +25,7 @@ def open_jsonl(path: Path, form: Form) -> Iterator[Writer]:
     with path.open("w", encoding="utf-8", newline="\n") as file:
 
         def write(item: Embedded) -> None:
-            id_part = {} if item.row.id is None else {"id": item.row.id}
+            id_part = {"id": item.row.id} if form.ids else {}
             head = json.dumps({**id_part, "tokens": [token.text for token in item.tokens]}, ensure_ascii=False, default=str)
             file.write(f'{head[:-1]}, "{"vector" if form.pooled else "vectors"}": ')
             _write_numbers(file, item.vectors.astype(form.dtype, copy=False), vector_format)

@@ -44,6 +44,8 @@ class Form:
     """Whether a text has one vector rather than one a token."""
     dtype: Dtype
     """How numbers are stored."""
+    ids: bool
+    """Whether the input has a column of ids, some of which may be null."""
 
 
 Writer = Callable[[Embedded], None]
