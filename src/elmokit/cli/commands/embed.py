@@ -1,5 +1,7 @@
 """`elmo embed`: a file of texts → a file of vectors."""
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -61,4 +63,16 @@ def embed(
         resume=resume,
         progress=progress,
     )
+    _return_large_blocks()
     embed_file(str(input), Path(output), model, options, device)
+
+
+def _return_large_blocks() -> None:
+    """Let the C library give blocks above 4 MiB back to the system as soon as they are free.
+
+    glibc raises that threshold with each large block freed, up to 32 MiB, and then keeps such blocks in a heap that
+    breaks into ever smaller pieces: over a million tokens peak memory grew by a fifth.
+    """
+    mmap_threshold = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+    with suppress(AttributeError, OSError, TypeError):  # another C library: it has no such setting
+        ctypes.CDLL(None).mallopt(mmap_threshold, 4 << 20)
