@@ -118,6 +118,7 @@ def test_probe_finds_what_the_model_knows(elmo_of_words: Elmo) -> None:
     assert report.accuracy.raw == report.accuracy.centered == 1
     assert report.layers[0].raw == pytest.approx(1 / 3)  # layer 0 knows no context
     assert report.layers[1].raw == 1
+    assert report.mean == report.accuracy
     chance, context, random = report.baselines
     assert chance.accuracy.raw == pytest.approx(1 / 3)
     assert chance.raw_gain.value == pytest.approx(2 / 3)
@@ -129,6 +130,8 @@ def test_probe_finds_what_the_model_knows(elmo_of_words: Elmo) -> None:
 def test_probe_by_one_layer(elmo_of_words: Elmo) -> None:
     assert probe(elmo_of_words, [], USES, layer=0).accuracy.raw == pytest.approx(1 / 3)
     assert probe(elmo_of_words, [], USES, layer=1).accuracy.raw == 1
+    by_word = probe(elmo_of_words, [], USES, layer=0)
+    assert (by_word.mean.raw, by_word.layers[0]) == (1, by_word.accuracy)  # what is judged changes no other figure
 
 
 def test_report_as_text(elmo_of_words: Elmo) -> None:
@@ -137,6 +140,7 @@ def test_report_as_text(elmo_of_words: Elmo) -> None:
     assert lines[2].startswith("chance")
     assert "33.3 %  +66.7 (+66.7 to +66.7)" in lines[2]
     assert "1 seed" in lines[4]
+    assert lines[5] == "raw / centered by layer: mean of all 100.0 / 100.0, 0 33.3 / 33.3, 1 100.0 / 100.0"
     assert max(len(line) for line in lines) <= 100
 
 

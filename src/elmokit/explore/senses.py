@@ -71,6 +71,8 @@ class SenseReport:
     """The model's, by the vectors asked for."""
     layers: tuple[Accuracy, ...]
     """The model's by each layer alone; layer 0 knows no context."""
+    mean: Accuracy
+    """The model's by the mean of all layers."""
     baselines: tuple[Baseline, ...]
     """Chance, the words around, and random weights if they were given."""
 
@@ -81,9 +83,10 @@ class SenseReport:
         for base in self.baselines:
             raw, centered = _beside(base.accuracy.raw, base.raw_gain), _beside(base.accuracy.centered, base.centered_gain)
             rows.append((base.name, raw, centered))
-        alone = ", ".join(f"{i}: {100 * a.raw:.1f} / {100 * a.centered:.1f}" for i, a in enumerate(self.layers))
+        ways = {"mean of all": self.mean} | {str(i): accuracy for i, accuracy in enumerate(self.layers)}
+        percent = ", ".join(f"{name} {100 * a.raw:.1f} / {100 * a.centered:.1f}" for name, a in ways.items())
         lines = [f"{name:36}{raw:32}{centered}".rstrip() for name, raw, centered in rows]
-        return "\n".join([*lines, f"each layer alone, raw / centered, in %: {alone}"])
+        return "\n".join([*lines, f"raw / centered by layer: {percent}"])
 
     def _count(self, accuracy: float) -> str:
         """How many are right; ties can make it a fraction."""
@@ -232,10 +235,11 @@ def probe(
     ]
     if random_elmos:
         random = [_layer_hits(uses, encode_uses(other, uses), layer) for other in random_elmos]
-        mean = _Pair(np.mean([r.raw_N for r in random], axis=0), np.mean([r.centered_N for r in random], axis=0))
-        baselines.append(mine.beside(f"random weights, mean of {len(random)} seeds", mean))
+        average = _Pair(np.mean([r.raw_N for r in random], axis=0), np.mean([r.centered_N for r in random], axis=0))
+        baselines.append(mine.beside(f"random weights, mean of {len(random)} seeds", average))
     layers = tuple(_layer_hits(uses, found, i).accuracy() for i in range(found.mean_LD.shape[0]))
-    return SenseReport(len(uses), len(set(words)), mine.accuracy(), layers, tuple(baselines))
+    mean = _layer_hits(uses, found, None).accuracy()
+    return SenseReport(len(uses), len(set(words)), mine.accuracy(), layers, mean, tuple(baselines))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def demo(*, model: PathOrName = "en-small", text: PathOrName | None = None, word
 
     Without `text` the uses come from a list of ambiguous words, each labelled with its sense, and the right answers over
     the whole list are counted beside chance, the words around the target, and the same network with random weights.
+    The vectors are those of the top layer, as in the paper's own experiment on word senses (section 5.3).
 
     Args:
         model: A bundled model's name or a model folder.
@@ -67,7 +68,7 @@ def _show_text(elmo: "Elmo", uses: "Sequence[Use]", word: str) -> None:
     """Print some occurrences of the word, with the nearest other one of each."""
     from elmokit.explore.senses import neighbors
 
-    found = neighbors(elmo, uses, word)
+    found = neighbors(elmo, uses, word, layer=elmo.num_layers - 1)
     which = f"The first {MOST} uses" if len(uses) == MOST else f"{len(uses)} uses"
     print(f'{which} of "{word}" were found. Some of them, and below each the nearest other one:\n')
     _print_neighbors(found[:: -(-len(found) // SHOWN)])
@@ -79,13 +80,13 @@ def _show_list(elmo: "Elmo", uses: "Sequence[Use]", word: str) -> None:
     from elmokit.explore.senses import neighbors, probe
     from elmokit.explore.uses import encode_uses
 
-    vectors = encode_uses(elmo, uses)
-    found = neighbors(elmo, uses, word, vectors=vectors)
+    vectors, top = encode_uses(elmo, uses), elmo.num_layers - 1
+    found = neighbors(elmo, uses, word, layer=top, vectors=vectors)
     print(f'Uses of "{word}" with their senses, and below each the nearest of the {len(found) - 1} others:\n')
     _print_neighbors(found[:: -(-len(found) // SHOWN)])
     random = [Elmo.from_config(elmo.config, seed).to(elmo.device) for seed in range(SEEDS)]
-    report = probe(elmo, random, uses, vectors=vectors)
-    print(f"\nOver {report.uses} uses of {report.words} words, how often has the nearest one the same sense?")
+    report = probe(elmo, random, uses, layer=top, vectors=vectors)
+    print(f"\nOver {report.uses} uses of {report.words} words, how often has the nearest one, by the top layer, the same sense?")
     print("Beside it simpler ways, and how many points the model is ahead of them (95 % interval):\n")
     print(report.text())
 
