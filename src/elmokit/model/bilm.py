@@ -111,13 +111,13 @@ class BiLM(nn.Module):
         reads_BT1 = (positions_T < lengths_B[:, None]).unsqueeze(-1)
         x_BTP = x_BTP * reads_BT1
         forward, forward_state = self.forward_stack(x_BTP, lengths_B, state and state.forward)
-        backward, backward_state = self.backward_stack(_reverse(x_BTP, lengths_B), lengths_B, state and state.backward)
+        backward, backward_state = self.backward_stack(reverse_rows(x_BTP, lengths_B), lengths_B, state and state.backward)
         layers = [torch.cat([x_BTP, x_BTP], -1)]
-        layers += [torch.cat([f, _reverse(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]
+        layers += [torch.cat([f, reverse_rows(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]
         return torch.stack(layers), BiLMState(forward_state, backward_state)
 
 
-def _reverse(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
+def reverse_rows(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     """Turn each row's tokens round; what stands past its length stays."""
     positions_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
     turned_BT = lengths_B[:, None] - 1 - positions_T
