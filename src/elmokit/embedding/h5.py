@@ -34,7 +34,7 @@ def open_h5(path: Path, form: Form) -> Iterator[Writer]:
         OSError: The disk is full.
     """
     index: dict[str, str] = {}
-    with _h5_file(path) as (file, space):
+    with new_h5_file(path) as (file, space):
 
         def write(item: Embedded) -> None:
             name = str(item.row.number)
@@ -86,10 +86,10 @@ def interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _h5_file(path: Path) -> Iterator[tuple[h5py.File, "_Space"]]:
+def new_h5_file(path: Path) -> Iterator[tuple[h5py.File, "Space"]]:
     """Open a new file, and the space it lies in."""
     with path.open("wb") as handle:
-        space = _Space(handle.fileno())
+        space = Space(handle.fileno())
         with h5py.File(path, "w") as space.file:
             cache = space.file.id.get_mdc_config()
             cache.set_initial_size, cache.initial_size, cache.min_size, cache.max_size = True, CACHE, CACHE, CACHE
@@ -102,7 +102,7 @@ def _h5_file(path: Path) -> Iterator[tuple[h5py.File, "_Space"]]:
         pass
 
 
-class _Space:
+class Space:
     """The disk space of an HDF5 file, taken before HDF5 writes: it crashes where a write fails."""
 
     def __init__(self, handle: int) -> None:
