@@ -1,9 +1,11 @@
 """One door to all formats: a name or a path → a `Checkpoint`."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
 from elmokit.checkpoints.checkpoint import Checkpoint
+from elmokit.checkpoints.fetch import Source, locate, with_facts
 from elmokit.checkpoints.folder import CONFIG_NAME, load_folder
 from elmokit.checkpoints.hdf5 import OPTIONS_NAME, load_hdf5
 from elmokit.errors import FormatError
@@ -13,18 +15,29 @@ _TENSORFLOW = (".index", ".meta")
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z")
 
 
-def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """Read a model of any known format.
+def load_checkpoint(name_or_path: str | Path, source: Source | None = None) -> Checkpoint:
+    """Read a model of any known format; fetch it first if it is a published one or on the Hub, and not here yet.
 
     Args:
         name_or_path: The name of a bundled model (see `bundled_names`; `./name` is a folder of your own), a model folder,
-            a folder with `options.json` and one HDF5 file, or either of these two files.
+            a folder with `options.json` and one HDF5 file, or either of these two files; else the name or address of a
+            published model (`registry.py`), or a model of the Hub (`owner/name`). What exists as a path is taken as one.
+        source: How a model that is not here may be had.
 
     Raises:
-        ValueError: There is no such model or file.
+        ValueError: There is no such model or file, or it cannot be had.
         FormatError: What stands there is damaged or of no known format.
     """
-    path = resolve_path(name_or_path)
+    checkpoint = load_path(resolve_path(name_or_path, source))
+    return checkpoint if _is_here(name_or_path) else with_facts(checkpoint, _name(name_or_path))
+
+
+def load_path(path: Path) -> Checkpoint:
+    """Read a model from a file or folder of any known format.
+
+    Raises:
+        FormatError: What stands there is damaged or of no known format.
+    """
     if path.is_dir():
         return _load_from_folder(path)
     if path.suffix in _HDF5:
@@ -40,18 +53,23 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     raise FormatError(f"{path}: no known model format; expected a model folder, or options.json with an HDF5 file of weights")
 
 
-def resolve_path(name_or_path: str | Path) -> Path:
-    """Find the file or folder that a name stands for.
+def resolve_path(name_or_path: str | Path, source: Source | None = None) -> Path:
+    """Find the file or folder that a name stands for; what is not here is fetched if the name says from where.
 
     Raises:
-        ValueError: There is no such model, file or folder; names those that ship.
+        ValueError: There is no such model, file or folder (names those that ship), or it cannot be had.
     """
-    if str(name_or_path) in bundled_names():
-        return _bundled() / str(name_or_path)
-    path = Path(name_or_path).expanduser()
-    if not path.exists():
-        raise ValueError(_unknown(str(name_or_path)))
-    return path
+    source = source or Source()
+    name = _name(name_or_path)
+    bundled = name in bundled_names()
+    if bundled or _is_here(name_or_path):
+        if source.revision is not None:
+            raise ValueError(f"revision is for models of the Hub, and {name} is on this machine; leave it out")
+        return _bundled() / name if bundled else Path(name_or_path).expanduser()
+    located = locate(name, source)
+    if located is None:
+        raise ValueError(_unknown(name))
+    return located
 
 
 def bundled_names() -> list[str]:
@@ -66,11 +84,19 @@ def _bundled() -> Path:
 
 
 def _unknown(name: str) -> str:
-    """Say why nothing is found under this name."""
-    bundled = f"(bundled models: {', '.join(bundled_names()) or 'none'})"
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.exists():
-        return f"{name}: no such file or folder, and models of the Hub are not supported yet by this version {bundled}"
-    return f"{name}: no such model, file or folder {bundled}"
+    """Say that nothing is found under this name, and what is."""
+    known = f"bundled models: {', '.join(bundled_names()) or 'none'}; `elmo models` lists the published ones"
+    return f"{name}: no such model, file or folder ({known})"
+
+
+def _is_here(name_or_path: str | Path) -> bool:
+    """Whether it is a path of something; an address may be longer than any path may be, which `Path.exists` would not bear."""
+    return os.path.exists(Path(name_or_path).expanduser())  # noqa: PTH110  # see above
+
+
+def _name(name_or_path: str | Path) -> str:
+    """A name as it was meant, be it given as a path: with slashes on Windows too."""
+    return name_or_path.as_posix() if isinstance(name_or_path, Path) else name_or_path
 
 
 def _load_from_folder(folder: Path) -> Checkpoint:

@@ -5,6 +5,7 @@ L layers (the word vectors, layer 0, counted), N tokens of a sentence, D = 2P wi
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -15,7 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm, random_checkpoint
+from elmokit.checkpoints.fetch import Source
 from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.hub import upload_to_hub
 from elmokit.checkpoints.load import load_checkpoint
 from elmokit.config import ElmoConfig
 from elmokit.embedding.document import Document, document_sentences, embed_document
@@ -62,25 +65,24 @@ class Elmo:
         """Load a model.
 
         Args:
-            name_or_path: The name of a bundled model ("en-small"), a model folder, or `options.json` with its HDF5 file.
+            name_or_path: A bundled name ("en-small"), a file or folder of any known format, the name ("allennlp/original", see
+                `elmo models`) or address of a published model, or a model of the Hub ("owner/name").
             device: "auto" takes the CUDA device if there is one, else the CPU; or any name that PyTorch knows.
             precision: Of the arithmetic; only "float32" so far.
-            revision: Of a model on the Hub; not yet supported.
-            cache_dir: For a model of the Hub; not yet supported.
-            local_files_only: Nothing is ever fetched so far, so both values mean the same.
-            token: For the Hub; not yet supported.
+            revision: Of a model on the Hub: a branch, a tag or a commit.
+            cache_dir: Where fetched models are kept; None for the Hub's own cache, or `ELMOKIT_CACHE` for the other ones.
+            local_files_only: Nothing is fetched, as with `HF_HUB_OFFLINE=1`.
+            token: For private models of the Hub.
 
         Raises:
-            ValueError: No such model, an unknown device, or what this version does not support yet.
+            ValueError: No such model or it cannot be had, an unknown device, or what this version does not support yet.
             FormatError: The model's files are damaged.
         """
         if precision != "float32":
             raise ValueError(f'precision={precision!r}: this version computes in "float32" only')
-        for option, value in (("revision", revision), ("cache_dir", cache_dir), ("token", token)):
-            if value is not None:
-                raise ValueError(f"{option} is for models of the Hub, which this version does not support yet; leave it out")
         place = _device(device)  # before a large file is read in vain
-        return cls(load_checkpoint(name_or_path), place)
+        source = Source(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+        return cls(load_checkpoint(name_or_path, source), place)
 
     @classmethod
     def from_config(cls, config: ElmoConfig, seed: int = 0) -> Self:
@@ -343,13 +345,27 @@ class Elmo:
         """
         raise ValueError("fill: this version does not fill places yet; `elmo perplexity` scores a text")
 
-    def push_to_hub(self, repo_id: str) -> None:
-        """Upload the model to the Hugging Face Hub; not in this version.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("push_to_hub: this version does not speak to the Hub yet; upload what save_pretrained writes by hand")
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Upload the model folder to the Hugging Face Hub; arguments, result and errors are those of `upload_to_hub`."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_to_hub(
+                Path(folder),
+                repo_id,
+                languages=self.config.languages,
+                private=private,
+                token=token,
+                commit_message=commit_message,
+                revision=revision,
+            )
 
     def _mean_vector(self, layers: Layers) -> Tensor:
         """The mean of the vectors that these layers give."""
