@@ -42,19 +42,25 @@ def test_losses_are_of_probabilities_that_sum_to_1(head: SoftmaxHead, h_NP: torc
         torch.testing.assert_close(losses, scores.exp().sum().log() - scores)
 
 
-def test_scoring_a_few_at_a_time_changes_no_number(
-    head: SoftmaxHead, h_NP: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("rows", "scores"), [(4, 4 * 5), (2, 2 * SIZE), (256, 1)])
+def test_scoring_a_part_at_a_time_changes_no_number(
+    head: SoftmaxHead, h_NP: torch.Tensor, monkeypatch: pytest.MonkeyPatch, rows: int, scores: int
 ) -> None:
     whole = head.losses(h_NP, TARGETS)
-    rows: list[int] = []
-    head.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
-    monkeypatch.setattr(softmax, "SCORES_AT_A_TIME", 2 * SIZE + 1)
+    linear, shapes = F.linear, []
+
+    def seen(*arguments: torch.Tensor) -> torch.Tensor:
+        scores_NV = linear(*arguments)
+        shapes.append(tuple(scores_NV.shape))
+        return scores_NV
+
+    monkeypatch.setattr(F, "linear", seen)
+    monkeypatch.setattr(softmax, "ROWS_AT_A_TIME", rows)
+    monkeypatch.setattr(softmax, "SCORES_AT_A_TIME", scores)
     with torch.no_grad():
         torch.testing.assert_close(head.losses(h_NP, TARGETS), whole.detach(), rtol=0, atol=1e-6)
-    assert rows == [2, 2, 2, 2, 1]
-    monkeypatch.setattr(softmax, "SCORES_AT_A_TIME", 1)
-    with torch.no_grad():
-        assert len(head.losses(h_NP, TARGETS)) == ASKED
+    assert max(n * v for n, v in shapes) <= max(scores, ASKED), "one word of the vocabulary is the least"
+    assert sum(n * v for n, v in shapes) == ASKED * SIZE, "each score once"
 
 
 def test_sampled_loss_by_its_formula(head: SoftmaxHead, h_NP: torch.Tensor) -> None:

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SCORES_AT_A_TIME = 2**23
+ROWS_AT_A_TIME = 256
+"""Predictions scored together where no gradient is wanted: W, which may have a gigabyte, is read once for so many."""
 
 
 class Candidates(NamedTuple):
@@ -53,11 +55,23 @@ class SoftmaxHead(nn.Module):
     def losses(self, h_NP: Tensor, targets_N: Tensor) -> Tensor:
         """Give −log p of each target by the full softmax, in nats.
 
-        Without gradients, a few predictions are scored at a time, so that memory grows neither with N nor with V.
+        Without gradients, a part of the vocabulary is scored at a time, so that memory grows neither with N nor with V.
         """
-        rows = len(h_NP) + 1 if torch.is_grad_enabled() else max(1, SCORES_AT_A_TIME // len(self.bias))
-        parts = zip(torch.split(h_NP, rows), torch.split(targets_N, rows), strict=True)
-        return torch.cat([F.cross_entropy(self(h), targets, reduction="none") for h, targets in parts])
+        if torch.is_grad_enabled():
+            return F.cross_entropy(self(h_NP), targets_N, reduction="none")
+        parts = zip(torch.split(h_NP, ROWS_AT_A_TIME), torch.split(targets_N, ROWS_AT_A_TIME), strict=True)
+        return torch.cat([self._losses_part_by_part(h, targets) for h, targets in parts])
+
+    def _losses_part_by_part(self, h_NP: Tensor, targets_N: Tensor) -> Tensor:
+        """Run through the vocabulary: the logarithm of the sum so far, and the target's own score where it is met."""
+        words = max(1, SCORES_AT_A_TIME // max(1, len(h_NP)))
+        total_N, own_N = h_NP.new_full(h_NP.shape[:1], -math.inf), h_NP.new_empty(h_NP.shape[:1])
+        for start in range(0, len(self.bias), words):
+            scores_NV = F.linear(h_NP, self.weight[start : start + words], self.bias[start : start + words])
+            total_N = torch.logaddexp(total_N, scores_NV.logsumexp(1))
+            here = ((targets_N >= start) & (targets_N < start + words)).nonzero().squeeze(1)
+            own_N[here] = scores_NV[here, targets_N[here] - start]
+        return total_N - own_N
 
     def sampled_losses(self, h_NP: Tensor, targets_N: Tensor, candidates: Candidates) -> Tensor:
         """Give the sampled-softmax loss of each target, in nats.

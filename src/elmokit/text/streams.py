@@ -80,7 +80,12 @@ class SentenceStreams:
         sentence = next(self.sentences, None)
         if sentence is None:
             return False
-        marked = np.concatenate([[BOS_ID], sentence, [EOS_ID]])
-        turned = marked[::-1]
-        self.unread[row] = np.stack([marked[:-1], marked[1:], turned[:-1], turned[1:]])
+        self.unread[row] = sentence_lines(sentence)
         return True
+
+
+def sentence_lines(sentence: Ids) -> Ids:
+    """Give what both directions read of one sentence and are asked for: the four lines of `StreamWindow`, (4, n + 1)."""
+    marked = np.concatenate([[BOS_ID], sentence, [EOS_ID]])
+    turned = marked[::-1]
+    return np.stack([marked[:-1], marked[1:], turned[:-1], turned[1:]])
