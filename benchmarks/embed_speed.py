@@ -105,7 +105,9 @@ def measure(elmo: Elmo, sentences: Sentences, threads: int, repeats: int) -> Non
     batches = [(len(batch), lengths[batch[0]]) for batch in token_budget_batches(lengths, 8192)]
     chars_UW = torch.from_numpy(elmo.collate.batch([sorted({word for sentence in sentences for word in sentence})]).chars_UW)
     ours = best(lambda: elmo.encode_tokens(sentences), repeats)
-    words = best(lambda: word_products(elmo.bilm.words, chars_UW), repeats)
+    char_cnn = elmo.bilm.words
+    assert isinstance(char_cnn, CharCnn)
+    words = best(lambda: word_products(char_cnn, chars_UW), repeats)
     recurrence = best(lambda: batch_products(elmo.config.bilm, batches), repeats)
     floor = words + recurrence
     print(

@@ -159,10 +159,10 @@ def test_clips_may_be_null_or_absent(value: object, model: Path) -> None:
 
 @pytest.mark.parametrize("value", [None, 0, ...])
 def test_no_highways(value: object, tmp_path: Path) -> None:
-    without = dataclasses.replace(SMALL, char_cnn=dataclasses.replace(SMALL.char_cnn, highways=0))
+    without = dataclasses.replace(SMALL, char_cnn=dataclasses.replace(SMALL.byte_cnn, highways=0))
     save_hdf5(full_checkpoint(without), tmp_path / "m")
     change_json(tmp_path / "m/options.json", "char_cnn.n_highway", value)
-    assert load(tmp_path / "m").config.bilm.char_cnn.highways == 0
+    assert load(tmp_path / "m").config.bilm.byte_cnn.highways == 0
 
 
 @pytest.mark.parametrize("value", [6, None, ...])

@@ -71,8 +71,8 @@ def test_options_reach_the_model(words: list[str], tmp_path: Path) -> None:
     assert config.text.normalization == "NFKC"
     assert config.text.lowercase
     bilm = config.bilm
-    assert (bilm.cell_dim, bilm.projection_dim, bilm.layers, bilm.char_cnn.highways) == (12, 8, 1, 2)
-    assert bilm.char_cnn.filters == ((1, 4), (2, 4))
+    assert (bilm.cell_dim, bilm.projection_dim, bilm.layers, bilm.byte_cnn.highways) == (12, 8, 1, 2)
+    assert bilm.byte_cnn.filters == ((1, 4), (2, 4))
     run = json.loads((tmp_path / "model.training" / "run.json").read_text(encoding="utf-8"))
     assert (run["seed"], run["shuffle"], run["vocabulary_size"]) == (5, False, 40)
     recipe = {"optimizer": "reference", "batch_size": 8, "window": 10, "negatives": 15, "dropout": 0.2, "learning_rate": 0.2}

@@ -8,6 +8,7 @@ from elmokit.embedding import words as module
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.words import WordVectors
 from elmokit.text.batch import WordBatch, word_batch
+from elmokit.text.readers import BYTES
 
 
 class Counting(torch.nn.Module):
@@ -29,7 +30,7 @@ def batch(text: str) -> WordBatch:
 
 @pytest.mark.parametrize("places", [1, 2, 3, 100])
 def test_vectors_are_those_of_the_network(elmo: Elmo, places: int) -> None:
-    table = WordVectors(elmo.bilm.words, places)
+    table = WordVectors(elmo.bilm.words, elmo.reader, places)
     with torch.no_grad():
         for text in ("a b a c", "d", "a b c d e f", "f e d", "g a", "", "a"):
             given = batch(text)
@@ -40,7 +41,7 @@ def test_vectors_are_those_of_the_network(elmo: Elmo, places: int) -> None:
 
 
 def test_words_with_the_same_bytes_share_a_place(elmo: Elmo) -> None:
-    table = WordVectors(elmo.bilm.words)
+    table = WordVectors(elmo.bilm.words, elmo.reader)
     with torch.no_grad():
         table(word_batch([["", "\ud800", "x" * 48 + "1", "x" * 48 + "2", "b"]], marks=False))
         again = table(batch("b"))
@@ -51,7 +52,7 @@ def test_words_with_the_same_bytes_share_a_place(elmo: Elmo) -> None:
 
 def test_a_word_is_computed_again_only_if_it_was_forgotten(elmo: Elmo) -> None:
     counting = Counting(elmo.bilm.words)
-    table = WordVectors(counting, places=3)  # type: ignore[arg-type]  # it stands in for the real one
+    table = WordVectors(counting, BYTES, places=3)  # type: ignore[arg-type]  # it stands in for the real one
     with torch.no_grad():
         table(batch("a b c"))
         assert counting.computed == 3
@@ -68,6 +69,6 @@ def test_a_word_is_computed_again_only_if_it_was_forgotten(elmo: Elmo) -> None:
 def test_many_words_go_through_in_parts(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
     given = batch("a b c d e")
     with torch.no_grad():
-        whole = WordVectors(elmo.bilm.words)(given)
+        whole = WordVectors(elmo.bilm.words, elmo.reader)(given)
         monkeypatch.setattr(module, "WORDS_AT_ONCE", 2)
-        torch.testing.assert_close(WordVectors(elmo.bilm.words)(given), whole, atol=1e-6, rtol=0)
+        torch.testing.assert_close(WordVectors(elmo.bilm.words, elmo.reader)(given), whole, atol=1e-6, rtol=0)

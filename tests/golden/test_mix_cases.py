@@ -110,12 +110,13 @@ def allennlp_gradients(bilm: BiLM, mix: ScalarMix) -> dict[str, Tensor]:
     assert len(gradients) == sum(1 for _ in bilm.parameters())
     found: dict[str, Tensor] = {}
     words = "_elmo_lstm._token_embedder"
+    sizes = bilm.config.byte_cnn
     embedding = gradients["words.embedding.weight"]
     found[f"{words}._char_embedding_weights"] = torch.cat([torch.zeros(1, embedding.shape[1]), embedding])  # row 0: masked
     for kind in ("weight", "bias"):
-        for i in range(len(bilm.words.convolutions)):
+        for i in range(len(sizes.filters)):
             found[f"{words}.char_conv_{i}.{kind}"] = gradients[f"words.convolutions.{i}.{kind}"]
-        for k in range(len(bilm.words.highways)):
+        for k in range(sizes.highways):
             transform, carry = (gradients[f"words.highways.{k}.{gate}.{kind}"] for gate in ("transform", "carry"))
             found[f"{words}._highways._layers.{k}.{kind}"] = torch.cat([transform, -carry])  # its gate is 1 − ours
         found[f"{words}._projection.{kind}"] = gradients[f"words.projection.{kind}"]

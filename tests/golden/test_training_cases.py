@@ -23,6 +23,7 @@ from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.recipes import Recipe
 from elmokit.text.files import read_lines
 from elmokit.text.lexicon import Lexicon
+from elmokit.text.readers import ByteReader, WordReader
 from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
 from elmokit.text.vocabulary import UNK_ID, Vocabulary
 
@@ -36,7 +37,7 @@ def heldout_sentences() -> list[list[str]]:
 def test_batches_of_both_directions() -> None:
     case = load_case("train_data_batches")
     vocabulary = Vocabulary.load(DATA / "training/vocab.txt")
-    lexicon = Lexicon(vocabulary, case.facts["max_characters_per_token"])
+    lexicon = Lexicon(vocabulary, WordReader(ByteReader(case.facts["max_characters_per_token"])))
     sentences = heldout_sentences()
     windows = list(SentenceStreams(map(lexicon.ids, sentences), case.facts["batch_size"], case.facts["unroll_steps"]))
     size = len(vocabulary)

@@ -24,6 +24,7 @@ CONFIGS = {
     "plain": PLAIN,
     "clipped": dataclasses.replace(PLAIN, cell_clip=0.4, projection_clip=0.1),
     "cells clipped": dataclasses.replace(PLAIN, cell_clip=0.4),
+    "nothing added to the forget gate": dataclasses.replace(PLAIN, forget_bias=0.0),
     "outputs clipped": dataclasses.replace(PLAIN, projection_clip=0.1),
     "no projection": dataclasses.replace(PLAIN, projection_dim=None, cell_clip=0.4, projection_clip=0.1),
 }
@@ -95,7 +96,7 @@ def test_gradient_against_differences(config: str) -> None:
     def function(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         copy = LstmLayer.__new__(LstmLayer)
         torch.nn.Module.__init__(copy)
-        copy.cell_clip, copy.projection_clip = layer.cell_clip, layer.projection_clip
+        copy.cell_clip, copy.projection_clip, copy.forget_bias = layer.cell_clip, layer.projection_clip, layer.forget_bias
         copy.__dict__.update({"projection": None, **dict(zip(names, weights, strict=True))})
         y, after = recurrence(copy, x, None, LstmState(h, c))
         return y, after.c_BH

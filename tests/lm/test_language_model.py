@@ -13,6 +13,7 @@ from elmokit.lm.language_model import LanguageModel, LmBatch, detach, lm_batch
 from elmokit.model.bilm import BiLM
 from elmokit.model.softmax import Candidates, SoftmaxHead
 from elmokit.text.lexicon import Lexicon
+from elmokit.text.readers import WordIds
 from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
 from elmokit.text.vocabulary import UNK_ID, Vocabulary
 
@@ -43,7 +44,7 @@ def test_a_batch_holds_each_distinct_word_once_for_both_directions() -> None:
     window = next(SentenceStreams(map(lexicon.ids, TEXT), 2, 4))
     asked: list[NDArray[np.int64]] = []
 
-    def characters(ids_U: NDArray[np.int64]) -> NDArray[np.int16]:
+    def characters(ids_U: NDArray[np.int64]) -> WordIds:
         asked.append(ids_U)
         return lexicon.characters(ids_U)
 

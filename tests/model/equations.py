@@ -61,7 +61,7 @@ def lstm(layer: LstmLayer, x_TD: Array, state: State | None = None) -> tuple[Arr
     for x_D in x_TD:
         gates = np.concatenate([x_D, h]) @ kernel + bias
         i, g, f, o = (gates[k * cells : (k + 1) * cells] for k in range(4))
-        c = clip(sigmoid(f + 1) * c + sigmoid(i) * np.tanh(g), layer.cell_clip)
+        c = clip(sigmoid(f + layer.forget_bias) * c + sigmoid(i) * np.tanh(g), layer.cell_clip)
         h = sigmoid(o) * np.tanh(c)
         if layer.projection is not None:
             h = clip(h @ array(layer.projection), layer.projection_clip)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.model.bilm import BiLM
+from elmokit.model.char_cnn import CharCnn
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
 from elmokit.text.batch import WordBatch, word_batch
 
@@ -38,6 +39,7 @@ def bilm_of(config: BiLMConfig, dropout: float = 0.0) -> BiLM:
 def expected_layers(bilm: BiLM, batch: WordBatch, row: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """The layers of one sentence, (L + 1, its tokens, D)."""
     words = batch.chars_UW[batch.index_BT[row, : batch.lengths_B[row]]]
+    assert isinstance(bilm.words, CharCnn)
     x_TP = np.array([equations.word_vector(bilm.words, list(word)) for word in words])
     forward = equations.stack(bilm.forward_stack, x_TP)
     backward = [layer_TP[::-1] for layer_TP in equations.stack(bilm.backward_stack, x_TP[::-1])]

@@ -18,6 +18,7 @@ CONFIGS = {
     "clipped": CLIPPED,
     "without clips": dataclasses.replace(CLIPPED, cell_clip=None, projection_clip=None),
     "without projection": dataclasses.replace(CLIPPED, projection_dim=None),
+    "nothing added to the forget gate": dataclasses.replace(CLIPPED, forget_bias=0.0),
 }
 LENGTHS = [5, 3, 0, 1]
 

@@ -26,6 +26,7 @@ from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import RECIPES, Recipe, RecipeName
 from elmokit.text.batch import word_batch
+from elmokit.text.readers import word_reader
 from elmokit.training.budget import Budget
 
 Options = Callable[..., PretrainOptions]
@@ -101,7 +102,7 @@ def test_layer_means_are_those_of_the_heldout_words_alone(options: Options, held
     vectors = []
     for sentence in lines_of(heldout):
         with torch.no_grad():
-            layers_LBTD, _ = bilm(word_batch([sentence], TINY.char_cnn.max_characters))
+            layers_LBTD, _ = bilm(word_batch([sentence], word_reader(TINY)))
         vectors.append(layers_LBTD[:, 0, 1:-1])
     assert checkpoint.layer_means_LD is not None
     torch.testing.assert_close(checkpoint.layer_means_LD, torch.cat(vectors, 1).mean(1), rtol=1e-4, atol=1e-5)

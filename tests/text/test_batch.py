@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.bytes import encode_words
+from elmokit.text.readers import ByteReader, WordReader
 
 sentences = st.lists(st.lists(st.text(max_size=5), max_size=6), max_size=6)
 
 
 @given(sentences, st.booleans(), st.sampled_from([3, 12, 50]))
 def test_every_position_finds_its_words_characters(text: list[list[str]], marks: bool, max_characters: int) -> None:
-    batch = word_batch(text, max_characters, marks)
+    batch = word_batch(text, WordReader(ByteReader(max_characters)), marks)
     marked = [["<S>", *sentence, "</S>"] if marks else sentence for sentence in text]
     assert batch.lengths_B.tolist() == [len(sentence) for sentence in marked]
     assert batch.index_BT.shape == (len(text), max((len(sentence) for sentence in marked), default=0))

@@ -1,13 +1,28 @@
 """A model in memory, whatever the format it came from."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from elmokit.config import ElmoConfig
 from elmokit.model.bilm import BiLM
+from elmokit.text.readers import WordReader, word_reader
+from elmokit.text.tables import CharacterTable, WordTable
 from elmokit.text.vocabulary import Vocabulary
+
+TABLE = "words.embedding.weight"
+"""The name of the table of words in a biLM that reads nothing else."""
+
+
+class LayerMix(NamedTuple):
+    """A task's mix of the layers, γ · Σ_j softmax(w)_j · h_j, that came with a model."""
+
+    weights: tuple[float, ...]
+    """w, before the softmax: one number for each of the L + 1 layers."""
+    gamma: float
+    """γ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +34,41 @@ class Checkpoint:
     bilm: dict[str, Tensor]
     """The biLM's tensors (float32), named as in `BiLM.state_dict()`."""
     head: dict[str, Tensor] | None = None
-    """The language model's softmax: "weight" (V, P) and "bias" (V), if it is there."""
+    """The language model's softmax: "weight" (V, P) and "bias" (V), if it is there. If it is tied, "weight" has the same
+    numbers as the table in which the biLM looks words up (mostly it is that tensor)."""
     vocabulary: Vocabulary | None = None
     """The V words that the softmax predicts, if known."""
+    input_words: WordTable | None = None
+    """The words that the biLM looks up, if it reads whole words."""
+    input_characters: CharacterTable | None = None
+    """The code points that the biLM knows, if it reads these and not bytes."""
     layer_means_LD: Tensor | None = None
     """The mean vector of each of the L + 1 layers, if it was measured."""
+    mixes: tuple[LayerMix, ...] = ()
+    """Mixes of the layers that some task learned; empty for most models."""
     card: str | None = None
     """The model card, in Markdown."""
     origin: str
     """What it was read from, for messages and for `elmo info`."""
+
+    @property
+    def reader(self) -> WordReader:
+        """How the model reads words.
+
+        Raises:
+            ValueError: A table that it needs is not there.
+        """
+        try:
+            return word_reader(self.config.bilm, self.input_words, self.input_characters)
+        except ValueError as error:
+            raise ValueError(f"{self.origin}: {error}") from error
+
+    @property
+    def tied(self) -> bool:
+        """Whether the softmax and the biLM's table of words are one."""
+        table = self.bilm.get(TABLE) if self.config.bilm.char_cnn is None else None
+        weight = None if self.head is None else self.head["weight"]
+        return table is not None and weight is not None and torch.equal(table.cpu(), weight.cpu())
 
     @property
     def parameters(self) -> int:

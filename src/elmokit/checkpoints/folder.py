@@ -2,8 +2,11 @@
 
     config.json             the configuration, how many parameters there are, the SHA-256 of the files below
     model.safetensors       the biLM; `layer_means` if they were measured
-    lm_head.safetensors     optional: the softmax, `weight` (V, P) and `bias` (V)
+    lm_head.safetensors     optional: the softmax, `weight` (V, P) and `bias` (V); without `weight` it is tied to the
+                            table of words in the biLM
     vocab.txt               optional: the V words it predicts
+    input_words.json        of a model that looks words up: the words with their ids
+    input_characters.json   of a model that reads code points: these with their ids
     README.md               optional: the model card
 
 All is checked before anything is built, and a folder is replaced in one step.
@@ -23,11 +26,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from elmokit.atomic import atomic_folder
-from elmokit.checkpoints.checkpoint import Checkpoint
+from elmokit.checkpoints.checkpoint import TABLE, Checkpoint
 from elmokit.checkpoints.files import read_json, refuse_other_contents
 from elmokit.checkpoints.layout import bilm_layout
+from elmokit.checkpoints.tables import load_characters, load_words, save_characters, save_words
 from elmokit.config import MODEL_TYPE, BiLMConfig, ElmoConfig
 from elmokit.errors import FormatError
+from elmokit.text.tables import PADDING, CharacterTable, WordTable
 from elmokit.text.tokenizers import get_tokenizer
 from elmokit.text.vocabulary import Vocabulary
 
@@ -35,8 +40,10 @@ CONFIG_NAME = "config.json"
 MODEL_NAME = "model.safetensors"
 HEAD_NAME = "lm_head.safetensors"
 VOCABULARY_NAME = "vocab.txt"
+INPUT_WORDS_NAME = "input_words.json"
+INPUT_CHARACTERS_NAME = "input_characters.json"
 CARD_NAME = "README.md"
-_ALL_NAMES = {CONFIG_NAME, MODEL_NAME, HEAD_NAME, VOCABULARY_NAME, CARD_NAME}
+_ALL_NAMES = {CONFIG_NAME, MODEL_NAME, HEAD_NAME, VOCABULARY_NAME, INPUT_WORDS_NAME, INPUT_CHARACTERS_NAME, CARD_NAME}
 _LAYER_MEANS = "layer_means"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
@@ -63,9 +70,14 @@ def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType =
             tensors[_LAYER_MEANS] = checkpoint.layer_means_LD.detach().float().cpu().contiguous()
         _write(tensors, temporary / MODEL_NAME)
         if checkpoint.head is not None:
-            _write(_stored(checkpoint.head, dtype), temporary / HEAD_NAME)
+            stored = {"bias": checkpoint.head["bias"]} if checkpoint.tied else checkpoint.head
+            _write(_stored(stored, dtype), temporary / HEAD_NAME)
         if checkpoint.vocabulary is not None:
             checkpoint.vocabulary.save(temporary / VOCABULARY_NAME)
+        if checkpoint.input_words is not None:
+            save_words(checkpoint.input_words, temporary / INPUT_WORDS_NAME)
+        if checkpoint.input_characters is not None:
+            save_characters(checkpoint.input_characters, temporary / INPUT_CHARACTERS_NAME)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         config = {**checkpoint.config.to_dict(), "parameters": checkpoint.parameters, "files": files}
         text = json.dumps(config, indent=2, ensure_ascii=False)
@@ -111,8 +123,10 @@ def load_folder(folder: str | Path) -> Checkpoint:
     return Checkpoint(
         config=config,
         bilm=bilm,
-        head=_read_head(folder, config.bilm, vocabulary) if HEAD_NAME in files else None,
+        head=_read_head(folder, config.bilm, vocabulary, bilm) if HEAD_NAME in files else None,
         vocabulary=vocabulary,
+        input_words=_read_input_words(folder, config.bilm),
+        input_characters=_read_input_characters(folder, config.bilm),
         layer_means_LD=extra.get(_LAYER_MEANS),
         card=card_path.read_text(encoding="utf-8", errors="replace") if card_path.is_file() else None,
         origin=f"model folder: {folder}",
@@ -151,7 +165,7 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
 def _check_values(config: ElmoConfig, path: Path) -> None:
     """Refuse an unknown tokenizer, and values of another type than their field's default has: JSON lets them be mixed up."""
     for part in (config.bilm.char_cnn, config.bilm, config.text):
-        for field in dataclasses.fields(part):
+        for field in dataclasses.fields(part) if part is not None else ():
             value: Any = getattr(part, field.name)
             wanted = type(field.default)
             if value is None or type(value) is wanted or (wanted is float and type(value) is int):
@@ -178,6 +192,23 @@ def _check_files(folder: Path, files: object) -> set[str]:
     return set(files)
 
 
+def _read_input_words(folder: Path, config: BiLMConfig) -> WordTable | None:
+    """Read the table of a model that looks words up."""
+    return load_words(folder / INPUT_WORDS_NAME, config.word_table.words) if config.word_table else None
+
+
+def _read_input_characters(folder: Path, config: BiLMConfig) -> CharacterTable | None:
+    """Read the table of a model that reads code points."""
+    cnn = config.char_cnn
+    if cnn is None or cnn.code_points is None:
+        return None
+    path = folder / INPUT_CHARACTERS_NAME
+    table = load_characters(path, cnn.characters, cnn.max_characters)
+    if table.ids[PADDING] != cnn.padding:
+        raise FormatError(f"{path}: the id of {PADDING} is {table.ids[PADDING]}, expected {cnn.padding} by {CONFIG_NAME}")
+    return table
+
+
 def _read_bilm(path: Path, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Read the biLM's tensors, and apart from them the layer means, if any."""
     shapes = ((entry.name, entry.shape) for entry in bilm_layout(config))
@@ -186,13 +217,15 @@ def _read_bilm(path: Path, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[
     return tensors, means
 
 
-def _read_head(folder: Path, config: BiLMConfig, vocabulary: Vocabulary | None) -> dict[str, Tensor]:
+def _read_head(folder: Path, config: BiLMConfig, vocabulary: Vocabulary | None, bilm: dict[str, Tensor]) -> dict[str, Tensor]:
     """Read the softmax, which needs the vocabulary that it is about."""
     path = folder / HEAD_NAME
     if vocabulary is None:
         raise FormatError(f"{path}: needs {VOCABULARY_NAME}, which {CONFIG_NAME} does not name")
-    words = len(vocabulary)
-    return _read_tensors(path, [("weight", (words, config.output_dim)), ("bias", (words,))], {})
+    weight, bias = (len(vocabulary), config.output_dim), (len(vocabulary),)
+    if config.char_cnn is None and bilm[TABLE].shape == weight:
+        return {"weight": bilm[TABLE], **_read_tensors(path, [("bias", bias)], {"weight": weight})}
+    return _read_tensors(path, [("weight", weight), ("bias", bias)], {})
 
 
 def _read_tensors(path: Path, required: Shapes, optional: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:

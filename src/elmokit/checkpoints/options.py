@@ -66,7 +66,7 @@ def read_bilm_config(options: dict[str, Any], path: Path, datasets: Container[st
 
 def make_options(config: BiLMConfig) -> dict[str, Any]:
     """Give the `options.json` that bilm-tf and AllenNLP read at inference."""
-    char_cnn = config.char_cnn
+    char_cnn = config.byte_cnn
     return {
         "lstm": {
             "dim": config.cell_dim,

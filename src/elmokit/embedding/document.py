@@ -17,6 +17,7 @@ from elmokit.embedding.room import reserve
 from elmokit.embedding.windows import read_in_windows, reading
 from elmokit.embedding.words import WordVectors
 from elmokit.model.bilm import BiLM
+from elmokit.text.readers import WordReader
 from elmokit.text.sentences import split_sentences
 from elmokit.text.tokenizers import get_tokenizer
 
@@ -54,11 +55,14 @@ def _words(sentence: object, number: int) -> list[str]:
 
 
 @torch.no_grad()
-def embed_document(bilm: BiLM, sentences: Sequence[Sequence[str]], *, layers: Layers, window: int, out: Any) -> Any:
+def embed_document(
+    bilm: BiLM, reader: WordReader, sentences: Sequence[Sequence[str]], *, layers: Layers, window: int, out: Any
+) -> Any:
     """Compute the vectors of all tokens, the state carried from sentence to sentence.
 
     Args:
         bilm: The model.
+        reader: How it reads words.
         sentences: Words in the form which the model reads.
         layers: Which layers.
         window: Tokens and marks computed at once.
@@ -77,7 +81,7 @@ def embed_document(bilm: BiLM, sentences: Sequence[Sequence[str]], *, layers: La
     text = reading(sentences)
 
     def fill(array: Any) -> Any:
-        read_in_windows(bilm, WordVectors(bilm.words), text, array, layers=layers, window=window)
+        read_in_windows(bilm, WordVectors(bilm.words, reader), text, array, layers=layers, window=window)
         return array
 
     if out is None:

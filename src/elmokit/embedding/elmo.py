@@ -46,6 +46,8 @@ class Elmo:
         """The network, in evaluation mode."""
         self.checkpoint = dataclasses.replace(checkpoint, bilm={})
         """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
+        self.reader = checkpoint.reader
+        """How it reads words."""
 
     def __repr__(self) -> str:
         return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device})"
@@ -115,12 +117,12 @@ class Elmo:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.bilm.words.embedding.weight.device
+        return self.bilm.device
 
     @property
     def collate(self) -> Collate:
         """Sentences → `WordBatch`: small and picklable, for the `collate_fn` of a DataLoader."""
-        return Collate(self.config)
+        return Collate(self.config, self.reader)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device ("auto": as `from_pretrained` chooses) and give this same object."""
@@ -304,7 +306,7 @@ class Elmo:
         """
         check_layers(layers, self.num_layers)
         sentences = document_sentences(document, self.config)
-        return embed_document(self.bilm, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
+        return embed_document(self.bilm, self.reader, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
 
     def similarity(
         self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"
@@ -381,7 +383,9 @@ class Elmo:
         """What runs one call."""
         check_layers(layers, self.num_layers)
         on = self.device if convert_to_tensor else torch.device("cpu")
-        return SentenceEncoder(self.bilm, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on)
+        return SentenceEncoder(
+            self.bilm, self.reader, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on
+        )
 
     def _run(self, encoder: SentenceEncoder, sentences: list[list[str]], show_progress_bar: bool | None) -> list[Tensor]:
         """Run it over words as the user wrote them."""

@@ -129,6 +129,7 @@ class _Job:
         self.read_forms = elmo.collate.read_forms
         self.encoder = SentenceEncoder(
             elmo.bilm,
+            elmo.reader,
             layers=self.layers,
             batch_tokens=options.batch_tokens,
             finish=_pooled if self.pooled else _uncopied,

@@ -17,6 +17,7 @@ from elmokit.embedding.windows import read_in_windows, reading
 from elmokit.embedding.words import WordVectors
 from elmokit.model.bilm import BiLM
 from elmokit.text.batch import token_budget_batches, word_batch
+from elmokit.text.readers import WordReader
 
 SMALLEST_WINDOW = 256
 """Tokens that any machine can read at once; where they do not fit, nothing does."""
@@ -47,6 +48,7 @@ class SentenceEncoder:
 
     Args:
         bilm: The model.
+        reader: How it reads words.
         layers: Which layers.
         batch_tokens: The budget: rows × longest row of a batch, marks counted.
         batch_size: Sentences of a batch at the most; None for no limit.
@@ -62,6 +64,7 @@ class SentenceEncoder:
     def __init__(
         self,
         bilm: BiLM,
+        reader: WordReader,
         *,
         layers: Layers = "mean",
         batch_tokens: int = 8192,
@@ -73,7 +76,7 @@ class SentenceEncoder:
     ) -> None:
         token_budget_batches([], batch_tokens, batch_size)  # refuses a wrong budget or size before anything is done
         self.bilm = bilm
-        self.word_vectors = WordVectors(bilm.words)
+        self.word_vectors = WordVectors(bilm.words, reader)
         self.layers = layers
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size
@@ -127,8 +130,8 @@ class SentenceEncoder:
         window = max(self.batch_tokens, SMALLEST_WINDOW)
         if len(sentences) == 1 and len(sentences[0]) + 2 > window:
             return [self.finish(numbers[0], self._run_long(sentences[0], window))]
-        batch = word_batch(sentences, self.bilm.config.char_cnn.max_characters)
-        lengths_B = torch.from_numpy(batch.lengths_B).to(self.bilm.words.embedding.weight.device)
+        batch = word_batch(sentences, self.word_vectors.reader)
+        lengths_B = torch.from_numpy(batch.lengths_B).to(self.bilm.device)
         layers_LBTD, _ = self.bilm.layers_of(self.word_vectors(batch), lengths_B)
         chosen = select_layers(layers_LBTD, self.layers).float().to(self.on)
         rows = [chosen[..., row, 1 : len(words) + 1, :] for row, words in enumerate(sentences)]

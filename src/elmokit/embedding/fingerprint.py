@@ -1,6 +1,5 @@
 """What tells one model from another, whatever file it came from."""
 
-import dataclasses
 import hashlib
 import json
 
@@ -9,7 +8,7 @@ from elmokit.model.bilm import BiLM
 
 def fingerprint(bilm: BiLM) -> bytes:
     """Give the SHA-256 of a model: of its sizes and clips, and of all weights as float32, by name."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(bilm.config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(bilm.config.to_dict(), sort_keys=True).encode())
     for name, tensor in sorted(bilm.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy())

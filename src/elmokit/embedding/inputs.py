@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from elmokit.config import ElmoConfig
 from elmokit.text.batch import WordBatch, word_batch
 from elmokit.text.normalize import normalize
+from elmokit.text.readers import WordReader
 from elmokit.text.tokenizers import Token, get_tokenizer
 from elmokit.text.vocabulary import BOS, EOS
 
@@ -85,6 +86,8 @@ class Collate:
 
     config: ElmoConfig
     """Of the model."""
+    reader: WordReader
+    """How it reads words: `Elmo.reader`."""
 
     def __call__(self, inputs: Inputs) -> WordBatch:
         """Make a batch, marks round each sentence.
@@ -99,7 +102,7 @@ class Collate:
 
     def batch(self, sentences: Sequence[Words], marks: bool = True) -> WordBatch:
         """Make a batch of words that have the form which the model reads."""
-        return word_batch(sentences, self.config.bilm.char_cnn.max_characters, marks)
+        return word_batch(sentences, self.reader, marks)
 
     def read_forms(self, sentences: Iterable[Words]) -> list[list[str]]:
         """Normalize words as the model's configuration says; the literal marks stay what they are."""

@@ -64,7 +64,7 @@ def read_in_windows(
 
     Args:
         bilm: The model.
-        word_vectors: Its character CNN.
+        word_vectors: What gives its words' vectors.
         text: What to read; both directions' states are carried through all of it.
         out: Array-like of shape (N, 2P), or (L, N, 2P) for all layers; slices of it are assigned to.
         layers: Which layers.
@@ -86,10 +86,9 @@ def _windows(
 ) -> Iterator[tuple[Positions, Tensor]]:
     """Run one direction; give positions and their layers, window after window."""
     state: StackState | None = None
-    max_characters = word_vectors.char_cnn.config.max_characters
     for start in range(0, len(order), window):
         positions = order[start : start + window]
-        x_1TP = word_vectors(word_batch([[words[position] for position in positions]], max_characters, marks=False))
+        x_1TP = word_vectors(word_batch([[words[position] for position in positions]], word_vectors.reader, marks=False))
         outputs, state = stack(x_1TP, None, state)
         yield positions, torch.cat([x_1TP, *outputs])
 

@@ -1,10 +1,10 @@
 """Word vectors of batches, each word's computed once as long as it is remembered.
 
-Half of the words of a text are repeats, across batches too, and a word's vector depends on its characters alone. So a
+Half of the words of a text are repeats, across batches too, and a word's vector depends on the word alone. So a
 bounded table keeps those used last. It lives as long as one job (a call, a file), so that weights which change in
 between can never meet vectors of the old ones.
 
-U distinct words of a batch, W characters, P width, N places of the table.
+U distinct words of a batch, W ids of a word (its characters, mostly), P width, N places of the table.
 """
 
 from collections import OrderedDict
@@ -12,8 +12,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from elmokit.model.char_cnn import CharCnn
+from elmokit.model.bilm import WordNetwork
 from elmokit.text.batch import WordBatch
+from elmokit.text.readers import WordReader
 
 PLACES = 20_000
 """Words remembered: about all that a few hundred thousand tokens of one text hold."""
@@ -22,22 +23,24 @@ WORDS_AT_ONCE = 2048
 
 
 class WordVectors:
-    """The character CNN with a memory of the words used last. For one thread.
+    """The network that makes word vectors, with a memory of the words used last. For one thread.
 
     Args:
-        char_cnn: What computes a vector from characters.
+        network: What computes a word's vector.
+        reader: How the model reads words, for those who make batches.
         places: N, how many words are remembered.
     """
 
-    def __init__(self, char_cnn: CharCnn, places: int = PLACES) -> None:
-        self.char_cnn = char_cnn
+    def __init__(self, network: WordNetwork, reader: WordReader, places: int = PLACES) -> None:
+        self.network = network
+        self.reader = reader
         self.places = places
-        self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's characters → its row; the first was used longest ago
+        self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's ids → its row; the first was used longest ago
         self.table_NP: Tensor | None = None
 
     def __call__(self, batch: WordBatch) -> Tensor:
         """Give the vectors x_BTP of a batch's words; what stands past a sentence's end is any word's."""
-        device = self.char_cnn.embedding.weight.device
+        device = next(self.network.parameters()).device
         keys = [row.tobytes() for row in batch.chars_UW]
         new = [u for u, key in enumerate(keys) if key not in self.place_of]
         new_vectors = self._compute(torch.from_numpy(batch.chars_UW[new]).to(device))
@@ -53,7 +56,7 @@ class WordVectors:
 
     def _compute(self, chars_UW: Tensor) -> Tensor:
         """Run the network, a bounded number of words at a time."""
-        return torch.cat([self.char_cnn(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
+        return torch.cat([self.network(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
 
     def _remember(self, keys: list[bytes], x_UP: Tensor) -> None:
         """Keep new words' vectors in the place of those used longest ago."""

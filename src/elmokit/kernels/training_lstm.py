@@ -38,9 +38,9 @@ def training_lstm(product_dtype: torch.dtype = torch.float32) -> Recurrence:
         if lengths_B is not None or not x_BTD.shape[1]:
             return run_lstm(layer, x_BTD, lengths_B, state)
         h_BP, c_BH = layer.zero_state(x_BTD) if state is None else state
-        limits = (layer.cell_clip, layer.projection_clip)
+        constants = (layer.cell_clip, layer.projection_clip, layer.forget_bias)
         x_TBD = x_BTD.transpose(0, 1).contiguous()
-        arguments = (x_TBD, layer.kernel, layer.bias, layer.projection, h_BP, c_BH, limits, product_dtype)
+        arguments = (x_TBD, layer.kernel, layer.bias, layer.projection, h_BP, c_BH, constants, product_dtype)
         y_TBP, last_c_BH = _TrainingLstm.apply(*arguments)  # type: ignore[no-untyped-call]  # PyTorch's own lack of types
         return y_TBP.transpose(0, 1), LstmState(y_TBP[-1], last_c_BH)
 
@@ -59,15 +59,16 @@ class _TrainingLstm(torch.autograd.Function):
         projection: Tensor | None,
         h_BP: Tensor,
         c_BH: Tensor,
-        limits: tuple[float | None, float | None],
+        constants: tuple[float | None, float | None, float],
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """Run the recurrence; keep the activated gates, cells and outputs of each step."""
+        cell_clip, projection_clip, forget_bias = constants
         steps, rows, inputs = x_TBD.shape
         cells = c_BH.shape[1]
         w_x, w_h, w_p = kernel[:inputs].to(dtype), kernel[inputs:].to(dtype), None if projection is None else projection.to(dtype)
         gate_bias = bias.clone()
-        gate_bias[2 * cells : 3 * cells] += 1
+        gate_bias[2 * cells : 3 * cells] += forget_bias
         gates_TBG = (x_TBD.reshape(-1, inputs).to(dtype) @ w_x).to(bias.dtype).view(steps, rows, -1).add_(gate_bias)
         c_TBH = x_TBD.new_empty(steps, rows, cells)
         tanh_TBH = torch.empty_like(c_TBH)
@@ -78,12 +79,12 @@ class _TrainingLstm(torch.autograd.Function):
             i, g, f, o = gates.chunk(4, 1)
             i.sigmoid_(), g.tanh_(), gates[:, 2 * cells :].sigmoid_()
             c = torch.mul(f, c, out=c_TBH[t]).addcmul_(i, g)
-            _clip_(c, limits[0])
+            _clip_(c, cell_clip)
             m = torch.tanh(c, out=tanh_TBH[t]) * o
             y_TBP[t] = m if w_p is None else m.to(dtype) @ w_p
-            h = y_TBP[t] if w_p is None else _clip_(y_TBP[t], limits[1])
+            h = y_TBP[t] if w_p is None else _clip_(y_TBP[t], projection_clip)
         context.save_for_backward(x_TBD, w_x, w_h, w_p, h_BP, c_BH, gates_TBG, c_TBH, tanh_TBH, y_TBP)
-        context.limits, context.dtype = limits, dtype
+        context.constants, context.dtype = constants, dtype
         return y_TBP, c_TBH[-1].clone()
 
     @staticmethod
@@ -91,7 +92,7 @@ class _TrainingLstm(torch.autograd.Function):
     def backward(context: Any, dy_TBP: Tensor, dc_BH: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through all steps, then make the weights' gradients at once."""
         x_TBD, w_x, w_h, w_p, h_BP, c_BH, gates_TBG, c_TBH, tanh_TBH, y_TBP = context.saved_tensors
-        (cell_clip, projection_clip), dtype = context.limits, context.dtype
+        (cell_clip, projection_clip, _), dtype = context.constants, context.dtype
         steps, rows, inputs = x_TBD.shape
         wide = x_TBD.dtype
         dh_TBP = dy_TBP.clone(memory_format=torch.contiguous_format)

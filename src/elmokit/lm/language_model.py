@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from elmokit.model.bilm import BiLM, BiLMState, LstmStack, StackState
 from elmokit.model.lstm import LstmState
 from elmokit.model.softmax import Candidates, SoftmaxHead
+from elmokit.text.readers import WordIds
 from elmokit.text.streams import NOTHING, StreamWindow
 from elmokit.text.vocabulary import UNK_ID
 
-Characters = Callable[[NDArray[np.int64]], NDArray[np.int16]]
+Characters = Callable[[NDArray[np.int64]], WordIds]
 """Word ids → chars_UW."""
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from elmokit.lm.language_model import Characters, LanguageModel, lm_batch
 from elmokit.text.lexicon import Lexicon
+from elmokit.text.readers import WordReader, word_reader
 from elmokit.text.streams import SentenceStreams
 from elmokit.text.vocabulary import Vocabulary
 
@@ -39,18 +40,21 @@ class Perplexity:
     """Share of the words (end marks not counted) that are outside the vocabulary."""
 
 
-def perplexity(model: LanguageModel, vocabulary: Vocabulary, sentences: Iterable[Sequence[str]]) -> Perplexity:
+def perplexity(
+    model: LanguageModel, vocabulary: Vocabulary, sentences: Iterable[Sequence[str]], reader: WordReader | None = None
+) -> Perplexity:
     """Score tokenized sentences; see the head of this file for what is counted.
 
     Args:
         model: The language model, in evaluation mode.
         vocabulary: The words of its softmax.
         sentences: Words, normalized as in training.
+        reader: How the model reads words (`Checkpoint.reader`); None will do for one that reads bytes.
 
     Raises:
-        ValueError: There is no sentence.
+        ValueError: There is no sentence; or a reader is needed.
     """
-    lexicon = Lexicon(vocabulary, model.bilm.config.char_cnn.max_characters)
+    lexicon = Lexicon(vocabulary, reader or word_reader(model.bilm.config))
     return stream_perplexity(model, map(lexicon.ids, sentences), lexicon.characters)
 
 

@@ -1,6 +1,6 @@
 """The bidirectional language model (section 3.1 of the paper), without its softmax.
 
-    x_t        = CharCnn(word t)
+    x_t        = CharCnn(word t)          in some models a look-up of the word instead, or both together
     forward    h_{l,t} = LSTM_l(h_{l−1} up to t)      + h_{l−1,t} if l ≥ 2 and skip connections
     backward   the same over the reversed sentence, with weights of its own
     layers     [x; x], [→h_1; ←h_1], …, [→h_L; ←h_L]
@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from elmokit.config import BiLMConfig
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.lstm import LstmLayer, LstmState, Recurrence, run_lstm
+from elmokit.model.word_and_characters import WordAndCharacters
+from elmokit.model.word_embedding import WordEmbedding
 from elmokit.text.batch import WordBatch
+
+WordNetwork = CharCnn | WordEmbedding | WordAndCharacters
+"""What makes a word's vector of its row of ids."""
 
 StackState = tuple[LstmState, ...]
 """One direction's states, lowest layer first."""
@@ -28,6 +33,16 @@ class BiLMState(NamedTuple):
 
     forward: StackState
     backward: StackState
+
+
+def word_network(config: BiLMConfig) -> WordNetwork:
+    """Build what makes a word's vector, by what the configuration has."""
+    if config.word_table is None:
+        assert config.char_cnn is not None, "the configuration has seen to it"
+        return CharCnn(config.char_cnn, config.output_dim)
+    if config.char_cnn is None:
+        return WordEmbedding(config.word_table, config.output_dim)
+    return WordAndCharacters(config.word_table, config.char_cnn, config.output_dim)
 
 
 class LstmStack(nn.Module):
@@ -74,7 +89,7 @@ class LstmStack(nn.Module):
 
 
 class BiLM(nn.Module):
-    """Word characters → the L + 1 layers of vectors that ELMo mixes.
+    """Words → the L + 1 layers of vectors that ELMo mixes.
 
     Args:
         config: Sizes and clips.
@@ -85,9 +100,14 @@ class BiLM(nn.Module):
     def __init__(self, config: BiLMConfig, recurrence: Recurrence = run_lstm, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.words = CharCnn(config.char_cnn, config.output_dim)
+        self.words = word_network(config)
         self.forward_stack = LstmStack(config, recurrence, dropout)
         self.backward_stack = LstmStack(config, recurrence, dropout)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def forward(self, batch: WordBatch, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
         """Compute all layers.
@@ -99,10 +119,9 @@ class BiLM(nn.Module):
         Returns:
             layers_LBTD, L + 1 of them, zero at padding, and the state after the batch.
         """
-        device = self.words.embedding.weight.device
-        lengths_B = torch.from_numpy(batch.lengths_B).to(device)
-        index_BT = torch.from_numpy(batch.index_BT).to(device)
-        x_UP = self.words(torch.from_numpy(batch.chars_UW).to(device))
+        lengths_B = torch.from_numpy(batch.lengths_B).to(self.device)
+        index_BT = torch.from_numpy(batch.index_BT).to(self.device)
+        x_UP = self.words(torch.from_numpy(batch.chars_UW).to(self.device))
         return self.layers_of(x_UP[index_BT], lengths_B, state)
 
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:

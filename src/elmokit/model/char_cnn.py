@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from elmokit.config import CharCnnConfig
 from elmokit.model.highway import Highway
-from elmokit.text.bytes import CHARACTERS, PAD
 
 
 class CharCnn(nn.Module):
@@ -21,16 +20,16 @@ class CharCnn(nn.Module):
 
     Args:
         config: Sizes.
-        output_dim: P, the width of the LSTM's input.
+        output_dim: P, the width of the LSTM's input; None leaves the projection to a larger network.
     """
 
-    def __init__(self, config: CharCnnConfig, output_dim: int) -> None:
+    def __init__(self, config: CharCnnConfig, output_dim: int | None) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(CHARACTERS, config.embedding_dim)
+        self.embedding = nn.Embedding(config.characters, config.embedding_dim)
         self.convolutions = nn.ModuleList(nn.Conv1d(config.embedding_dim, n, width) for width, n in config.filters)
         self.highways = nn.ModuleList(Highway(config.features) for _ in range(config.highways))
-        self.projection = nn.Linear(config.features, output_dim) if config.projection else nn.Identity()
+        self.projection = nn.Linear(config.features, output_dim) if config.projection and output_dim else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -52,7 +51,7 @@ class CharCnn(nn.Module):
             nn.init.zeros_(self.projection.bias)
 
     def forward(self, chars_UW: Tensor) -> Tensor:
-        """Give the vectors x_UP of words with character ids `chars_UW` (0 to 260)."""
+        """Give the vectors x_UP of words with character ids `chars_UW`."""
         x_UEW = self.embedding(self._without_idle_padding(chars_UW)).transpose(1, 2)
         activation = torch.relu if self.config.activation == "relu" else torch.tanh
         x_UF = torch.cat([activation(convolution(x_UEW).amax(-1)) for convolution in self._conv1d()], -1)
@@ -69,7 +68,7 @@ class CharCnn(nn.Module):
         """
         if not len(chars_UW):
             return chars_UW.long()
-        longest = int((chars_UW != PAD).sum(1).max())
+        longest = int((chars_UW != self.config.padding).sum(1).max())
         kept = longest + max(width for width, _ in self.config.filters)
         return chars_UW[:, : -(-kept // 8) * 8].long()
 

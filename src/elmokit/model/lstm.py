@@ -1,10 +1,11 @@
 """One LSTM layer of one direction, with clips and a projection (Sak et al. 2014), as in bilm-tf and AllenNLP.
 
     [i g f o] = [x_t ; h_{t−1}] W + b
-    c_t = clip(σ(f + 1) · c_{t−1} + σ(i) · tanh(g), ± cell_clip)
+    c_t = clip(σ(f + forget_bias) · c_{t−1} + σ(i) · tanh(g), ± cell_clip)
     h_t = clip((σ(o) · tanh(c_t)) W_P, ± projection_clip)
 
 W holds the columns in the order i, g, f, o and the rows [x; h], as the published files do; so W_0 of a file is W.
+The forget gate's bias is not in b: 1 in bilm-tf and AllenNLP, 0 in ELMoForManyLangs.
 Shapes: B sentences, T tokens, D input, P output, H cell, G = 4H gates.
 """
 
@@ -37,6 +38,7 @@ class LstmLayer(nn.Module):
         super().__init__()
         self.cell_clip = config.cell_clip
         self.projection_clip = config.projection_clip
+        self.forget_bias = config.forget_bias
         width, cells = config.output_dim, config.cell_dim
         self.kernel = nn.Parameter(torch.empty(2 * width, 4 * cells))
         self.bias = nn.Parameter(torch.empty(4 * cells))
@@ -81,7 +83,7 @@ def run_lstm(
     outputs: list[Tensor] = []
     for t, gates_BG in enumerate(gates_TBG):
         i_BH, g_BH, f_BH, o_BH = torch.addmm(gates_BG, h_BP, layer.kernel[inputs:]).chunk(4, dim=1)
-        new_c_BH = _clip(torch.sigmoid(f_BH + 1) * c_BH + torch.sigmoid(i_BH) * torch.tanh(g_BH), layer.cell_clip)
+        new_c_BH = _clip(torch.sigmoid(f_BH + layer.forget_bias) * c_BH + torch.sigmoid(i_BH) * torch.tanh(g_BH), layer.cell_clip)
         new_h_BP = torch.sigmoid(o_BH) * torch.tanh(new_c_BH)
         if layer.projection is not None:  # without a projection there is nothing that its clip could act on
             new_h_BP = _clip(new_h_BP @ layer.projection, layer.projection_clip)

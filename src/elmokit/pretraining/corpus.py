@@ -149,7 +149,7 @@ def _write_corpus(
     folder: Path, train: TextSource, heldout: TextSource | None, text: TextConfig, max_characters: int, facts: dict[str, Any]
 ) -> None:
     """Read everything once with provisional ids, then renumber by frequency."""
-    lexicon = Lexicon(Vocabulary(SPECIAL_WORDS), max_characters)
+    lexicon = Lexicon(Vocabulary(SPECIAL_WORDS))
     with _ShardWriter(folder / "train.raw") as learned, _ShardWriter(folder / "heldout.raw") as kept:
         for number, document in enumerate(tqdm(read_documents(train, text), desc="reading", unit=" documents", disable=None)):
             keep = heldout is None and number % HELDOUT_EVERY == HELDOUT_EVERY - 1 and kept.tokens < HELDOUT_TOKENS

@@ -30,6 +30,7 @@ from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
 from elmokit.text.batch import token_budget_batches, word_batch
+from elmokit.text.readers import word_reader
 from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from elmokit.training.budget import Budget
 from elmokit.training.log import JsonLog
@@ -142,7 +143,7 @@ def prepare(options: PretrainOptions) -> Pretrainer:
     goes_on = options.resume == "auto" and state_path.exists()
     if goes_on:
         _check_same_run(options)
-    max_characters = options.bilm.char_cnn.max_characters
+    max_characters = options.bilm.byte_cnn.max_characters
     corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
     vocabulary_size = len(vocabulary_of(corpus, options.vocabulary_size))
     torch.manual_seed(options.seed)
@@ -171,10 +172,11 @@ def layer_means(bilm: BiLM, corpus: Corpus) -> Tensor:
     for ids in corpus.heldout.sentences(LAYER_MEANS_TOKENS):
         sentences.append([words[i] for i in ids])
         tokens += len(ids)
+    reader = word_reader(bilm.config)
     total_LD = torch.zeros(bilm.config.layers + 1, bilm.config.dim, dtype=torch.float64)
     with torch.no_grad():
         for batch in token_budget_batches([len(s) + 2 for s in sentences], 4096):
-            layers_LBTD, _ = bilm(word_batch([sentences[i] for i in batch], bilm.config.char_cnn.max_characters))
+            layers_LBTD, _ = bilm(word_batch([sentences[i] for i in batch], reader))
             for layers_LTD, i in zip(layers_LBTD.unbind(1), batch, strict=True):
                 total_LD += layers_LTD[:, 1 : len(sentences[i]) + 1].double().sum(1).cpu()
     return (total_LD / tokens).float()
@@ -183,7 +185,7 @@ def layer_means(bilm: BiLM, corpus: Corpus) -> Tensor:
 def _identity(options: PretrainOptions) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
-        "bilm": asdict(options.bilm),
+        "bilm": options.bilm.to_dict(),
         "text": asdict(options.text),
         "recipe": asdict(options.recipe),
         "vocabulary_size": options.vocabulary_size,

@@ -1,6 +1,6 @@
 """Sentences → the arrays that the model reads, each distinct word once.
 
-Shapes: B sentences, T tokens of the longest sentence (marks included), W characters of a word, U distinct words.
+Shapes: B sentences, T tokens of the longest sentence (marks included), W ids of a word (characters, mostly), U distinct words.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elmokit.text.bytes import encode_words
+from elmokit.text.readers import BYTES, WordIds, WordReader
 from elmokit.text.vocabulary import BOS, EOS
 
 
@@ -17,23 +17,24 @@ class WordBatch(NamedTuple):
     """A batch of sentences in which the characters of each distinct word stand once.
 
     Half of the words of a batch are repeats, and a word's own vector does not depend on its neighbors: so the
-    character CNN runs over `chars_UW` and its result is looked up by `index_BT`.
+    character CNN (or what a model has in its place) runs over `chars_UW` and its result is looked up by `index_BT`.
     """
 
-    chars_UW: NDArray[np.int16]
-    """Character ids 0 to 260 of each distinct word (see `elmokit.text.bytes`)."""
+    chars_UW: WordIds
+    """What the model reads of each distinct word: character ids 0 to 260 (see `elmokit.text.bytes`), in models with
+    tables the word's id, its code points, or both (see `elmokit.text.readers`)."""
     index_BT: NDArray[np.int64]
     """Which row of `chars_UW` stands at each position; what stands past a sentence's length is never read."""
     lengths_B: NDArray[np.int64]
     """Tokens of each sentence, its two marks counted where the batch has them."""
 
 
-def word_batch(sentences: Sequence[Sequence[str]], max_characters: int = 50, marks: bool = True) -> WordBatch:
+def word_batch(sentences: Sequence[Sequence[str]], reader: WordReader = BYTES, marks: bool = True) -> WordBatch:
     """Encode tokenized sentences.
 
     Args:
         sentences: Words of each sentence; a sentence may be empty.
-        max_characters: Places for a word, its two marks included.
+        reader: How the model reads words; the default is that of the published models.
         marks: Whether `<S>` and `</S>` are put round each sentence, as the models expect.
 
     Returns:
@@ -48,7 +49,7 @@ def word_batch(sentences: Sequence[Sequence[str]], max_characters: int = 50, mar
     index_BT = np.zeros((len(indices), int(lengths_B.max(initial=0))), dtype=np.int64)
     for row, index in zip(index_BT, indices, strict=True):
         row[: len(index)] = index
-    return WordBatch(encode_words(list(rows), max_characters), index_BT, lengths_B)
+    return WordBatch(reader(list(rows)), index_BT, lengths_B)
 
 
 def token_budget_batches(lengths: Iterable[int], batch_tokens: int, batch_size: int | None = None) -> list[list[int]]:

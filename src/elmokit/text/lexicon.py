@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from elmokit.text.bytes import encode_words
+from elmokit.text.readers import BYTES, WordIds, WordReader
 from elmokit.text.vocabulary import Vocabulary
 
 
@@ -13,16 +13,16 @@ class Lexicon:
     """All words of a vocabulary with their ids, then every other word in the order met.
 
     The character CNN reads any word, so a word outside the vocabulary keeps its spelling as an input; only as a target
-    it is `<UNK>`.
+    it is `<UNK>`. (A model that looks words up takes it for `<UNK>` there too.)
 
     Args:
         vocabulary: Its words keep their ids.
-        max_characters: Places for a word's characters.
+        reader: How the model reads words.
     """
 
-    def __init__(self, vocabulary: Vocabulary, max_characters: int = 50) -> None:
+    def __init__(self, vocabulary: Vocabulary, reader: WordReader = BYTES) -> None:
         self.words = list(vocabulary.words)
-        self.max_characters = max_characters
+        self.reader = reader
         self._id_of = {word: i for i, word in enumerate(self.words)}
 
     def ids(self, words: Sequence[str]) -> NDArray[np.int64]:
@@ -36,6 +36,6 @@ class Lexicon:
             ids.append(number)
         return np.array(ids, dtype=np.int64)
 
-    def characters(self, ids_U: NDArray[np.int64]) -> NDArray[np.int16]:
+    def characters(self, ids_U: NDArray[np.int64]) -> WordIds:
         """Give chars_UW of the words with these ids."""
-        return encode_words([self.words[i] for i in ids_U], self.max_characters)
+        return self.reader([self.words[i] for i in ids_U])

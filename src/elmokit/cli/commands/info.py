@@ -6,7 +6,7 @@ from typing import Any
 
 from elmokit.cli.parameters import PathOrName
 
-FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".txt", ".md"}
+FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".pkl", ".dic", ".txt", ".md"}
 
 
 def info(model: PathOrName = "en-small", *, json: bool = False) -> None:
@@ -57,8 +57,10 @@ def describe(model: str) -> dict[str, Any]:
         "parameters": checkpoint.parameters,
         "cell": bilm.cell_dim,
         "projection": bilm.projection_dim or "none",
-        "filters": [list(pair) for pair in bilm.char_cnn.filters],
-        "highways": bilm.char_cnn.highways,
+        "reads": bilm.reads,
+        "filters": bilm.char_cnn and [list(pair) for pair in bilm.char_cnn.filters],
+        "highways": bilm.char_cnn and bilm.char_cnn.highways,
+        "input_words": bilm.word_table and bilm.word_table.words,
         "language_model": checkpoint.head is not None,
         "vocabulary": None if checkpoint.vocabulary is None else len(checkpoint.vocabulary),
         "tokenizer": config.text.tokenizer,

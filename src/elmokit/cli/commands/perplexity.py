@@ -43,7 +43,7 @@ def perplexity(
     first = next(sentences, None)
     if first is None:
         raise ValueError(f"{text}: holds no text to score; check the file")
-    score = measure(language_model, vocabulary, chain([first], sentences))
+    score = measure(language_model, vocabulary, chain([first], sentences), checkpoint.reader)
     if json:
         print(json_module.dumps(asdict(score)))
         return

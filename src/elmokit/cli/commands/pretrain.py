@@ -144,7 +144,7 @@ def _shape(
     Raises:
         ValueError: An option is out of range.
     """
-    char_cnn = _changed(preset.char_cnn, filters=None if filters is None else parse_filters(filters), highways=highways)
+    char_cnn = _changed(preset.byte_cnn, filters=None if filters is None else parse_filters(filters), highways=highways)
     return _changed(preset, char_cnn=char_cnn, cell_dim=cell_dim, projection_dim=projection_dim, layers=layers)
 
 
@@ -201,7 +201,7 @@ def _plan(options: "PretrainOptions") -> str:
     return (
         f"{len(files)} file(s), {size / 2**20:,.1f} MiB on disk; "
         f"held out: {f'{len(heldout)} file(s)' if heldout else 'a hundredth of the documents'}\n"
-        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.char_cnn.features} filters: "
+        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.byte_cnn.features} filters: "
         f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
         f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
         f"dropout {recipe.dropout}, negatives {recipe.negatives or 'none (full softmax)'}"
