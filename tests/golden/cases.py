@@ -1,7 +1,6 @@
 """The recorded cases, and the bookkeeping that AllenNLP and bilm-tf do round the biLM."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elmokit.model.bilm import BiLM, BiLMState, StackState
-from elmokit.model.lstm import LstmState
+from elmokit.compat import stateful
 from elmokit.text.batch import WordBatch
 
 DATA = Path(__file__).parent / "data"
@@ -79,23 +77,13 @@ def without_marks(x_BTD: Tensor, batch: WordBatch) -> Tensor:
     return x_BTD[..., 1:-1, :] * is_word_BT[..., None]
 
 
-class StatefulBiLM:
-    """A biLM whose state lives in rows: a larger batch appends zero rows, a smaller one uses the first and keeps the rest."""
-
-    def __init__(self, bilm: BiLM) -> None:
-        self.bilm = bilm
-        self.state: BiLMState | None = None
+class StatefulBiLM(stateful.StatefulBiLM):
+    """The biLM with the references' memory, from words."""
 
     def __call__(self, batch: WordBatch) -> Tensor:
         """Give the layers, and move the state of the rows that were read."""
-        rows = len(batch.lengths_B)
-        if self.state is not None:
-            self.state = map_states(lambda x: torch.cat([x, x.new_zeros(max(0, rows - len(x)), x.shape[1])]), self.state)
-        before = self.state and map_states(lambda x: x[:rows], self.state)
-        layers: Tensor
-        layers, after = self.bilm(batch, before)
-        self.state = map_states(lambda new, old: torch.cat([new, old[rows:]]), after, self.state or after)
-        return layers
+        x_UP = self.bilm.words(torch.from_numpy(batch.chars_UW))
+        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT)], torch.from_numpy(batch.lengths_B))
 
     def recorded_form(self) -> tuple[Tensor, Tensor]:
         """The state as AllenNLP keeps it: h (L, rows, 2P) and c (L, rows, 2H), [forward | backward]."""
@@ -104,13 +92,3 @@ class StatefulBiLM:
         h = torch.stack([torch.cat([f.h_BP, b.h_BP], -1) for f, b in pairs])
         c = torch.stack([torch.cat([f.c_BH, b.c_BH], -1) for f, b in pairs])
         return h, c
-
-
-def map_states(function: Callable[..., Tensor], *states: BiLMState) -> BiLMState:
-    """Apply a function to each tensor of a state, or to the same one of several states."""
-
-    def stack(stacks: tuple[StackState, ...]) -> StackState:
-        layers = zip(*stacks, strict=True)
-        return tuple(LstmState(*(function(*tensors) for tensors in zip(*layer, strict=True))) for layer in layers)
-
-    return BiLMState(stack(tuple(s.forward for s in states)), stack(tuple(s.backward for s in states)))
