@@ -131,7 +131,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
         (["--steps", "9", "--highways", "-1"], "--highways must be 0 or more"),
         (["--steps", "9", "--language", "english"], "--language takes ISO 639 codes, such as en, zh or zh-Hant, not 'english'"),
         (["--steps", "9", "--tokenizer", "magic"], "magic"),
-        (["--steps", "9", "--device", "tpu"], "--device must be auto, cpu or cuda"),
+        (["--steps", "9", "--device", "tpu"], "--device 'tpu': not there or not known to PyTorch"),
         (["--steps", "9", "--seed", "-1"], "--seed must be 0 or more"),
         (["--steps", "9", "--checkpoint-minutes", "-1"], "--checkpoint-minutes must be 0 or more"),
         (["--steps", "9", "--hours", "1"], "exactly one of --tokens, --steps, --epochs and --hours"),

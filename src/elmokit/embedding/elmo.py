@@ -25,15 +25,17 @@ from elmokit.embedding.document import Document, document_sentences, embed_docum
 from elmokit.embedding.encoder import Finish, SentenceEncoder, keep_vectors
 from elmokit.embedding.inputs import Collate, Inputs, read_inputs
 from elmokit.embedding.layers import Layers, Pooling, check_layers, check_pooling, pool, select_layers, unit_length
+from elmokit.embedding.predicting import Predicting
 from elmokit.embedding.similarity import cosines
 from elmokit.embedding.spans import Span, tokens_of_spans
+from elmokit.kernels.device import choose_device
 from elmokit.text.tokenizers import Token
 
 LONG_INPUT = 50_000
 """Tokens from which a progress bar is worth its line."""
 
 
-class Elmo:
+class Elmo(Predicting):
     """A pretrained biLM with its rules for text. It may be called from several threads.
 
     Args:
@@ -82,7 +84,7 @@ class Elmo:
         """
         if precision != "float32":
             raise ValueError(f'precision={precision!r}: this version computes in "float32" only')
-        place = _device(device)  # before a large file is read in vain
+        place = choose_device(device)  # before a large file is read in vain
         source = Source(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
         return cls(load_checkpoint(name_or_path, source), place)
 
@@ -126,7 +128,7 @@ class Elmo:
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device ("auto": as `from_pretrained` chooses) and give this same object."""
-        self.bilm.to(_device(device))
+        self.bilm.to(choose_device(device))
         return self
 
     @overload  # a str is also an iterable of str: the first signature that fits counts, which mypy warns of
@@ -331,22 +333,6 @@ class Elmo:
         check_layers(layers, self.num_layers)
         return cosines(a_ND, b_MD, self._mean_vector(layers) if center else None, self.dim)
 
-    def score(self, sentences: Inputs) -> Any:
-        """Give each token's probability by the language model; not in this version, `elmo perplexity` scores whole texts.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("score: this version has no scores of single tokens yet; `elmo perplexity` scores a text")
-
-    def fill(self, sentence: str | Sequence[str], position: int, k: int = 10) -> Any:
-        """Give the words that the language model expects at a place; not in this version.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("fill: this version does not fill places yet; `elmo perplexity` scores a text")
-
     def push_to_hub(
         self,
         repo_id: str,
@@ -401,19 +387,3 @@ class Elmo:
         one = (self.num_layers, self.dim) if encoder.layers == "all" else (self.dim,)
         stacked = torch.stack(vectors) if vectors else torch.empty((0, *one), device=encoder.on)
         return unit_length(stacked) if normalize_embeddings else stacked
-
-
-def _device(name: str | torch.device) -> torch.device:
-    """The device of that name, if there is one.
-
-    Raises:
-        ValueError: PyTorch does not know or cannot use it.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device={str(name)!r}: not there or not known to PyTorch; say "auto", "cpu" or "cuda"') from error
-    return device

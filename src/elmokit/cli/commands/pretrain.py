@@ -102,6 +102,7 @@ def pretrain(
         check_language("--language", language)
     text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
+    from elmokit.kernels.device import choose_device
     from elmokit.pretraining.pretrain import PretrainOptions
     from elmokit.pretraining.pretrain import pretrain as run
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
@@ -121,7 +122,7 @@ def pretrain(
         shuffle=shuffle,
         checkpoint_minutes=checkpoint_minutes,
         resume=resume,
-        device=_device(device),
+        device=str(choose_device(device, "--device ")),
         precision=precision,
     )
     if dry_run:
@@ -172,21 +173,6 @@ def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
         return tuple((width, number) for width, number in pairs)
     except ValueError as error:
         raise ValueError(f"--filters must be WIDTHxNUMBER with commas between, such as 1x32,2x32,3x64, not {text!r}") from error
-
-
-def _device(name: str) -> str:
-    """Choose the device.
-
-    Raises:
-        ValueError: It is not there.
-    """
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"--device must be auto, cpu or cuda, not {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    return "cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
 def _plan(options: "PretrainOptions") -> str:
