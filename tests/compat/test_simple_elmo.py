@@ -76,3 +76,33 @@ def test_wrong_use(model: ElmoModel, tmp_path: Path) -> None:
         model.load(TINY, full=True)
     with pytest.raises(ValueError, match="nowhere"):
         model.load(tmp_path / "nowhere")
+
+
+def test_substitutes_are_what_the_language_model_expects() -> None:
+    elmo, words = Elmo.from_pretrained("en-small"), ["The", "dog", "barks", "."]
+    model = ElmoModel()
+    model.load("en-small", full=True)
+    for data in ([words], [" ".join(words)]):
+        (found,) = model.get_elmo_substitutes(data, topn=4)
+        assert [place["word"] for place in found] == words
+        for position, place in enumerate(found):
+            fill = elmo.fill(words, position, k=4)
+            for direction, expected in (("forward", fill.forward), ("backward", fill.backward)):
+                assert place[direction]["candidate_words"] == [candidate.word for candidate in expected]
+                assert np.allclose(np.exp(place[direction]["logp"]), [candidate.probability for candidate in expected], atol=1e-6)
+
+
+def test_substitutes_with_the_whole_vocabulary_sum_to_one() -> None:
+    model = ElmoModel()
+    model.load("en-small")
+    ((place,),) = model.get_elmo_substitutes(["bank"], topn=10**6)
+    assert np.exp(place["forward"]["logp"]).sum() == pytest.approx(1, abs=1e-6)
+    assert len(set(place["backward"]["candidate_words"])) == 20_000
+    assert model.get_elmo_substitutes([[], ""]) == [[], []]
+    with pytest.raises(ValueError, match="topn must be 1 or more, not 0"):
+        model.get_elmo_substitutes(["bank"], topn=0)
+
+
+def test_substitutes_need_a_head(model: ElmoModel) -> None:
+    with pytest.raises(ValueError, match="no language-model head"):
+        model.get_elmo_substitutes(["bank"])

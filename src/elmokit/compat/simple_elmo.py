@@ -11,7 +11,7 @@ S sentences, B rows of a batch, T words of the longest, L layers with the word v
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from elmokit.compat.allennlp.bilm import _ElmoCharacterEncoder
 from elmokit.compat.allennlp.boundaries import remove_sentence_boundaries
 from elmokit.compat.allennlp.characters import batch_to_ids
 from elmokit.compat.stateful import StatefulBiLM
+from elmokit.lm.context import Context, Direction
+from elmokit.lm.load import load_language_model
 
 Doubles = NDArray[np.float64]
 Layers = Literal["average", "top", "all"]
@@ -107,10 +109,55 @@ class ElmoModel:
         scaled: Doubles = chosen / np.where(norms > 0, norms, 1)
         return scaled
 
-    def _batches(self, texts: Sequence[Sequence[str]], warmup: bool) -> Iterator[tuple[int, Doubles, list[int]]]:
-        """Run the sentences; gives each batch's first number, its layers (B, L, T, D) and its sentences' lengths."""
+    def get_elmo_substitutes(self, data: Sequence[str | Sequence[str]], topn: int = 3) -> list[list[dict[str, Any]]]:
+        """Give the words that the language model expects in the place of each word, from either side.
+
+        Args:
+            data: Sentences, as lists of words or as strings with blanks between the words.
+            topn: Words for each place and direction.
+
+        Returns:
+            For each sentence and word {"word": the word itself, "forward": …, "backward": …}, each direction with
+            "candidate_words", the likeliest first, and their natural logarithms of probability, "logp".
+
+        Raises:
+            ValueError: No model was loaded, it has no language model head, or `topn` is below 1.
+        """
+        if topn < 1:
+            raise ValueError(f"topn must be 1 or more, not {topn}")
+        model, vocabulary = load_language_model(self._loaded())
+        reader = self._loaded().reader
+
+        def expected(words: Sequence[str], direction: Direction) -> list[dict[str, Any]]:
+            context, found = Context(model, reader, direction), []
+            for word in words:
+                log_p_K, ids_K = context.expectation().topk(min(topn, len(vocabulary)))
+                candidates = [vocabulary.words[i] for i in ids_K.tolist()]
+                found.append({"candidate_words": candidates, "logp": log_p_K.tolist()})
+                context.read([word])
+            return found
+
+        answers = []
+        for sentence in data:
+            words = sentence.split() if isinstance(sentence, str) else list(sentence)
+            forward, backward = expected(words, "forward"), expected(words[::-1], "backward")[::-1]
+            triples = zip(words, forward, backward, strict=True)
+            answers.append([{"word": word, "forward": left, "backward": right} for word, left, right in triples])
+        return answers
+
+    def _loaded(self) -> Checkpoint:
+        """The model.
+
+        Raises:
+            ValueError: None was loaded.
+        """
         if self._checkpoint is None:
             raise ValueError("no model is loaded: call load first")
+        return self._checkpoint
+
+    def _batches(self, texts: Sequence[Sequence[str]], warmup: bool) -> Iterator[tuple[int, Doubles, list[int]]]:
+        """Run the sentences; gives each batch's first number, its layers (B, L, T, D) and its sentences' lengths."""
+        self._loaded()
         stateful = StatefulBiLM(self._bilm)
         if warmup and texts:
             self._layers(stateful, texts[: self.batch_size])
