@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from tests.checkpoints.small_models import full_checkpoint, same_tensors
+from tests.checkpoints.tf_bundles import write_training_folder
 
 from elmokit.checkpoints import load as load_module
+from elmokit.checkpoints.checkpoint import random_checkpoint
 from elmokit.checkpoints.folder import save_folder
 from elmokit.checkpoints.hdf5 import save_hdf5
 from elmokit.checkpoints.load import bundled_names, load_checkpoint, resolve_path
@@ -107,10 +109,11 @@ def test_nothing_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.zip", "packed models are not supported yet"),
-        ("model.tar.gz", "packed models are not supported yet"),
-        ("model.ckpt-9.index", "TensorFlow checkpoints are not supported yet"),
-        ("checkpoint", "TensorFlow checkpoints are not supported yet"),
+        ("model.zip", "not an archive, or damaged or cut short"),
+        ("model.tar.gz", "not an archive, or damaged or cut short"),
+        ("model.7z", "archives of this kind are not read"),
+        ("model.ckpt-9.index", "no index of a TensorFlow checkpoint"),
+        ("checkpoint", "names no model_checkpoint_path"),
         ("model.pkl", "no known model format"),
         ("model.txt", "no known model format"),
     ],
@@ -132,9 +135,20 @@ def test_other_folders(tmp_path: Path) -> None:
 
 def test_tensorflow_folders(hdf5: Path) -> None:
     """As bilm-tf leaves them after training; with the weights dumped beside them all is there."""
-    for name in ("checkpoint", "model.ckpt-9.data-00000-of-00001", "model.ckpt-9.index", "model.ckpt-9.meta"):
-        (hdf5 / name).write_bytes(b"")
+    write_training_folder(hdf5, random_checkpoint(EXPECTED.config, seed=8))
     assert loads(hdf5)
     (hdf5 / "weights.hdf5").unlink()
-    with pytest.raises(FormatError, match=r"TensorFlow checkpoints are not supported yet by this version; .*dump_weights"):
+    with pytest.warns(UserWarning, match="has no softmax"):
+        assert not loads(hdf5)
+
+
+def test_many_weight_files_of_one_model(hdf5: Path) -> None:
+    """NLPL's way: model.hdf5, else the first one."""
+    shutil.move(hdf5 / "weights.hdf5", hdf5 / "model.hdf5")
+    for name in ("a.hdf5", "z_weights.hdf5"):
+        (hdf5 / name).write_bytes(b"")
+    assert loads(hdf5)
+    for name in ("model.hdf5", "z_weights.hdf5"):
+        shutil.move(hdf5 / name, hdf5 / f"b_{name}".replace("weights", "vectors").replace("model", "vectors"))
+    with pytest.raises(FormatError, match=r"a\.hdf5: not an HDF5 file"):
         load_checkpoint(hdf5)

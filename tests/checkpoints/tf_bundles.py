@@ -1,5 +1,7 @@
 """Writes TensorFlow's checkpoints (Saver V2), as its own program lays them out, for tests to read."""
 
+import json
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.crc32c import crc32c
+from elmokit.checkpoints.layout import bilm_layout
+from elmokit.checkpoints.options import make_options
 
 Arrays = Mapping[str, NDArray[Any]]
 TYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
@@ -111,3 +116,48 @@ def number(field: int, value: int) -> bytes:
 def message(field: int, value: bytes) -> bytes:
     """A field that is a message."""
     return varint(field << 3 | 2) + varint(len(value)) + value
+
+
+def variables_of(checkpoint: Checkpoint, style: str, prefix: str) -> dict[str, NDArray[Any]]:
+    """A model's tensors, named as bilm-tf names them in "training" or in its inference graph ("saved")."""
+    found = {}
+    for entry in bilm_layout(checkpoint.config.bilm):
+        tensor = checkpoint.bilm[entry.name]
+        tensor = tensor.permute(*reversed(range(tensor.dim()))) if entry.transposed else tensor
+        array = tensor.numpy().reshape(entry.dataset_shape)
+        if style == "saved" and entry.dataset == "char_embed":
+            array = np.concatenate([np.zeros_like(array[:1]), array])
+        found[prefix + tf_name(entry.dataset, style)] = array
+    if checkpoint.head is not None and style == "training":
+        found |= {f"{prefix}softmax/W": checkpoint.head["weight"].numpy(), f"{prefix}softmax/b": checkpoint.head["bias"].numpy()}
+        found |= {f"{name}/Adagrad": np.ones_like(array) for name, array in found.items()}
+        found["global_step"] = np.array(80)
+    return found
+
+
+def tf_name(dataset: str, style: str) -> str:
+    """The name of a variable for that of a dataset in the published HDF5 files."""
+    cell = re.fullmatch(r"RNN_(.)/RNN/MultiRNNCell/Cell(.)/LSTMCell/(.*)", dataset)
+    if cell is None:
+        return dataset
+    direction, layer, kind = cell.groups()
+    middle = f"rnn/multi_rnn_cell/cell_{layer}" if style == "training" else f"RNN/MultiRNNCell/Cell{layer}/rnn"
+    return f"RNN_{direction}/{middle}/lstm_cell/{ {'W_0': 'kernel', 'B': 'bias', 'W_P_0': 'projection/kernel'}[kind] }"
+
+
+def write_training_folder(folder: Path, checkpoint: Checkpoint, prefix: str = "lm/", shards: int = 1) -> Path:
+    """Write what bilm-tf's training leaves."""
+    write_bundle(folder / "model.ckpt-80", variables_of(checkpoint, "training", prefix), shards)
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/gpu7/runs/model.ckpt-80"\n', encoding="utf-8")
+    (folder / "options.json").write_text(json.dumps(make_options(checkpoint.config.bilm)), encoding="utf-8")
+    if checkpoint.vocabulary is not None:
+        checkpoint.vocabulary.save(folder / "vocab.txt")
+    return folder
+
+
+def write_saved_model(folder: Path, checkpoint: Checkpoint, prefix: str = "bilm/", shards: int = 1, **extra: Any) -> Path:
+    """Write a SavedModel as TensorFlow Hub does."""
+    arrays = variables_of(checkpoint, "saved", prefix)
+    write_bundle(folder / "variables/variables", {**arrays, **extra}, shards)
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01")
+    return folder

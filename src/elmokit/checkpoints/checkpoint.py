@@ -23,6 +23,8 @@ class LayerMix(NamedTuple):
     """w, before the softmax: one number for each of the L + 1 layers."""
     gamma: float
     """γ."""
+    layer_norm: bool = False
+    """Whether each layer is normalized first, as `ScalarMix` does."""
 
 
 @dataclass(frozen=True, kw_only=True)

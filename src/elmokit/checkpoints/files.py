@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from elmokit.checkpoints.packed import AnyPath
 from elmokit.errors import FormatError
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: AnyPath) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -15,11 +16,13 @@ def read_json(path: Path) -> dict[str, Any]:
         FormatError: The file and the place where it is not JSON.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except json.JSONDecodeError as error:
         raise FormatError(f"{path}, line {error.lineno}: not JSON ({error.msg}); is the file damaged or cut short?") from error
+    except FormatError:  # it lies in an archive, and is damaged there
+        raise
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: not JSON ({error})") from error
     if not isinstance(data, dict):

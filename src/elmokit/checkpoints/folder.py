@@ -29,6 +29,8 @@ from elmokit.atomic import atomic_folder
 from elmokit.checkpoints.checkpoint import TABLE, Checkpoint
 from elmokit.checkpoints.files import read_json, refuse_other_contents
 from elmokit.checkpoints.layout import bilm_layout
+from elmokit.checkpoints.packed import AnyPath
+from elmokit.checkpoints.packed_tensors import PackedTensors
 from elmokit.checkpoints.tables import load_characters, load_words, save_characters, save_words
 from elmokit.config import MODEL_TYPE, BiLMConfig, ElmoConfig
 from elmokit.errors import FormatError
@@ -99,7 +101,7 @@ def check_target(folder: Path) -> None:
         raise ValueError(f"{folder}: is no model folder, so it is not replaced; give a new or empty folder")
 
 
-def load_folder(folder: str | Path) -> Checkpoint:
+def load_folder(folder: str | AnyPath) -> Checkpoint:
     """Read a model folder.
 
     The files' SHA-256 and every tensor's name and shape are checked before anything is built. Half precision is
@@ -109,7 +111,7 @@ def load_folder(folder: str | Path) -> Checkpoint:
         ValueError: A file cannot be read.
         FormatError: The file, key or tensor that is missing, damaged or wrong, and what was expected.
     """
-    folder = Path(folder)
+    folder = Path(folder) if isinstance(folder, str) else folder
     config_path = folder / CONFIG_NAME
     if not config_path.is_file():
         raise FormatError(f"{folder}: no model folder, {CONFIG_NAME} is missing")
@@ -118,7 +120,7 @@ def load_folder(folder: str | Path) -> Checkpoint:
     _check_values(config, config_path)
     files = _check_files(folder, raw.get("files"))
     bilm, extra = _read_bilm(folder / MODEL_NAME, config.bilm)
-    vocabulary = Vocabulary.load(folder / VOCABULARY_NAME) if VOCABULARY_NAME in files else None
+    vocabulary = _read_vocabulary(folder / VOCABULARY_NAME) if VOCABULARY_NAME in files else None
     card_path = folder / CARD_NAME
     return Checkpoint(
         config=config,
@@ -128,7 +130,7 @@ def load_folder(folder: str | Path) -> Checkpoint:
         input_words=_read_input_words(folder, config.bilm),
         input_characters=_read_input_characters(folder, config.bilm),
         layer_means_LD=extra.get(_LAYER_MEANS),
-        card=card_path.read_text(encoding="utf-8", errors="replace") if card_path.is_file() else None,
+        card=card_path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n") if card_path.is_file() else None,
         origin=f"model folder: {folder}",
     )
 
@@ -141,7 +143,7 @@ def is_model_folder(folder: Path) -> bool:
         return False
 
 
-def sha256(path: Path) -> str:
+def sha256(path: AnyPath) -> str:
     """Give the SHA-256 of a file's contents, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -162,7 +164,7 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
     path.write_bytes(save(tensors, metadata={"format": "pt"}))
 
 
-def _check_values(config: ElmoConfig, path: Path) -> None:
+def _check_values(config: ElmoConfig, path: AnyPath) -> None:
     """Refuse an unknown tokenizer, and values of another type than their field's default has: JSON lets them be mixed up."""
     for part in (config.bilm.char_cnn, config.bilm, config.text):
         for field in dataclasses.fields(part) if part is not None else ():
@@ -179,7 +181,7 @@ def _check_values(config: ElmoConfig, path: Path) -> None:
         raise FormatError(f"{path}: {error}; a newer elmokit may know it") from error
 
 
-def _check_files(folder: Path, files: object) -> set[str]:
+def _check_files(folder: AnyPath, files: object) -> set[str]:
     """Compare each file's SHA-256 with the one in `config.json`; gives the files' names."""
     if not isinstance(files, dict) or not set(files) <= _ALL_NAMES or MODEL_NAME not in files:
         raise FormatError(f"{folder / CONFIG_NAME}: key files must give the SHA-256 of {MODEL_NAME} and of all others")
@@ -192,12 +194,17 @@ def _check_files(folder: Path, files: object) -> set[str]:
     return set(files)
 
 
-def _read_input_words(folder: Path, config: BiLMConfig) -> WordTable | None:
+def _read_vocabulary(path: AnyPath) -> Vocabulary:
+    """Read `vocab.txt`."""
+    return Vocabulary.parse(path.read_bytes(), str(path))
+
+
+def _read_input_words(folder: AnyPath, config: BiLMConfig) -> WordTable | None:
     """Read the table of a model that looks words up."""
     return load_words(folder / INPUT_WORDS_NAME, config.word_table.words) if config.word_table else None
 
 
-def _read_input_characters(folder: Path, config: BiLMConfig) -> CharacterTable | None:
+def _read_input_characters(folder: AnyPath, config: BiLMConfig) -> CharacterTable | None:
     """Read the table of a model that reads code points."""
     cnn = config.char_cnn
     if cnn is None or cnn.code_points is None:
@@ -209,7 +216,7 @@ def _read_input_characters(folder: Path, config: BiLMConfig) -> CharacterTable |
     return table
 
 
-def _read_bilm(path: Path, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _read_bilm(path: AnyPath, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Read the biLM's tensors, and apart from them the layer means, if any."""
     shapes = ((entry.name, entry.shape) for entry in bilm_layout(config))
     tensors = _read_tensors(path, shapes, {_LAYER_MEANS: (config.layers + 1, config.dim)})
@@ -217,7 +224,7 @@ def _read_bilm(path: Path, config: BiLMConfig) -> tuple[dict[str, Tensor], dict[
     return tensors, means
 
 
-def _read_head(folder: Path, config: BiLMConfig, vocabulary: Vocabulary | None, bilm: dict[str, Tensor]) -> dict[str, Tensor]:
+def _read_head(folder: AnyPath, config: BiLMConfig, vocabulary: Vocabulary | None, bilm: dict[str, Tensor]) -> dict[str, Tensor]:
     """Read the softmax, which needs the vocabulary that it is about."""
     path = folder / HEAD_NAME
     if vocabulary is None:
@@ -228,10 +235,10 @@ def _read_head(folder: Path, config: BiLMConfig, vocabulary: Vocabulary | None, 
     return _read_tensors(path, [("weight", weight), ("bias", bias)], {})
 
 
-def _read_tensors(path: Path, required: Shapes, optional: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def _read_tensors(path: AnyPath, required: Shapes, optional: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Read tensors as float32 in memory of their own, once all names and shapes are found right."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") if isinstance(path, Path) else PackedTensors(path.read_bytes()) as file:
             names = set(file.keys())
             found: list[str] = []
             for name, shape in chain(required, (item for item in optional.items() if item[0] in names)):

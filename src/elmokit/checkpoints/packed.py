@@ -95,3 +95,9 @@ class PackedPath:
 
 AnyPath: TypeAlias = Path | PackedPath
 """What a loader reads: a file or folder, on disk or in an archive."""
+
+
+def visible_files(folder: AnyPath) -> list[AnyPath]:
+    """Give the files of a folder but hidden ones, sorted by name."""
+    files: list[AnyPath] = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return sorted(files, key=lambda path: path.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elmokit.checkpoints.files import read_json
+from elmokit.checkpoints.packed import AnyPath
 from elmokit.errors import FormatError
 from elmokit.text.tables import CharacterTable, WordTable
 
@@ -25,7 +26,7 @@ def save_characters(table: CharacterTable, path: Path) -> None:
     _write({"ids": dict(table.ids)}, path)
 
 
-def load_words(path: Path, rows: int) -> WordTable:
+def load_words(path: AnyPath, rows: int) -> WordTable:
     """Read a table of words.
 
     Args:
@@ -49,7 +50,7 @@ def load_words(path: Path, rows: int) -> WordTable:
         raise FormatError(f"{path}: {error}") from error
 
 
-def load_characters(path: Path, rows: int, max_characters: int) -> CharacterTable:
+def load_characters(path: AnyPath, rows: int, max_characters: int) -> CharacterTable:
     """Read a table of code points.
 
     Args:
@@ -68,7 +69,7 @@ def load_characters(path: Path, rows: int, max_characters: int) -> CharacterTabl
         raise FormatError(f"{path}: {error}") from error
 
 
-def checked_ids(ids: object, rows: int, path: Path) -> dict[str, int]:
+def checked_ids(ids: object, rows: int, path: AnyPath) -> dict[str, int]:
     """Make sure that these are entries with ids that the model has rows for.
 
     Raises:

@@ -77,25 +77,38 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Read `vocab.txt`: UTF-8, one word a line, the line's number (from 0) is the id.
+        """Read `vocab.txt`.
 
         Raises:
             ValueError: There is no such file.
-            FormatError: The file and the line that is missing, repeated, empty or not UTF-8.
+            FormatError: As `parse`.
         """
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: no such vocabulary file")
+        return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, origin: str) -> "Vocabulary":
+        """Read the contents of a `vocab.txt`: UTF-8, one word a line, the line's number (from 0) is the id.
+
+        Args:
+            data: The bytes.
+            origin: The file's name, for messages.
+
+        Raises:
+            FormatError: `origin` and the line that is missing, repeated, empty or not UTF-8.
+        """
         try:
-            text = path.read_bytes().decode("utf-8", "surrogatepass").removeprefix("\ufeff")
+            text = data.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
-            raise FormatError(f"{path}, line {line}: not UTF-8") from error
+            raise FormatError(f"{origin}, line {line}: not UTF-8") from error
         # Only \n (or \r\n) ends a line: str.splitlines would cut words at rarer separators too.
         words = tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
         problem = _first_problem(words)
         if problem:
-            raise FormatError(f"{path}, {problem}")
+            raise FormatError(f"{origin}, {problem}")
         return cls(words)
 
     def save(self, path: str | Path) -> None:
