@@ -1,5 +1,6 @@
 """Models of a few hundred numbers, of every shape that a configuration allows."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -13,12 +14,18 @@ from numpy.typing import NDArray
 
 from elmokit.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from elmokit.checkpoints.folder import CONFIG_NAME
-from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig
+from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig, WordTableConfig
+from elmokit.text.tables import WordTable
 from elmokit.text.vocabulary import Vocabulary
 
 SMALL = BiLMConfig(
     char_cnn=CharCnnConfig(embedding_dim=3, filters=((1, 4), (3, 5)), highways=1), cell_dim=6, projection_dim=4, layers=2
 )
+
+
+WORDS = BiLMConfig(char_cnn=None, word_table=WordTableConfig(words=9, dim=4), cell_dim=6, projection_dim=4)
+"""It reads whole words."""
+WORD_TABLE = WordTable({"river": 0, "</S>": 1, "a b": 2, "银行": 3, "<UNK>": 4, "\x00": 5, "<S>": 6, "\ud800": 7, "bank": 8})
 
 
 @st.composite
@@ -71,6 +78,11 @@ def full_checkpoint(bilm: BiLMConfig = SMALL) -> Checkpoint:
         card="# A card\n\nwith 汉字\n",
         origin="test",
     )
+
+
+def words_checkpoint() -> Checkpoint:
+    """A model that reads whole words, with its table of them."""
+    return dataclasses.replace(random_checkpoint(ElmoConfig(bilm=WORDS), seed=6), input_words=WORD_TABLE, origin="test")
 
 
 def same_tensors(a: dict[str, torch.Tensor] | None, b: dict[str, torch.Tensor] | None) -> bool:

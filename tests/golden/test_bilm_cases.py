@@ -1,5 +1,6 @@
 """The biLM's layers and states are those of AllenNLP and bilm-tf."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.golden.cases import Case, StatefulBiLM, distance, ids_of, load_case, mask_of, parsed, without_marks
+from tests.golden.conftest import FIXTURES
 
+from elmokit.checkpoints.checkpoint import build_bilm
+from elmokit.checkpoints.load import load_checkpoint
 from elmokit.model.bilm import BiLM
 from elmokit.text.batch import WordBatch, word_batch
 from elmokit.text.bytes import encode_words
@@ -140,6 +144,48 @@ def test_without_skip_connections(name: str, golden: Path, model_of: Models, rec
         with torch.no_grad():
             layers = stateful(batch)
         worst = max(worst, token_distance(layers, batch, case, number))
+    record_property("largest difference", worst)
+    assert worst <= FIXTURE
+
+
+def word_table_folder(case: Case, golden: Path, folder: Path) -> Path:
+    """What bilm-tf's users had: the weights with their characters, and word vectors computed from these once for all."""
+    official = golden / FIXTURES[case.facts["model"]]
+    shutil.copy(official / "options.json", folder)
+    shutil.copy(official / "lm_weights.hdf5", folder)
+    words = ["<S>", "</S>", "<UNK>", *case.facts["vocabulary"]]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    with h5py.File(folder / "elmo_token_embeddings.hdf5", "w") as file:
+        file["embedding"] = case.arrays["token_embeddings"]
+    return folder / "elmo_token_embeddings.hdf5"
+
+
+def test_whole_words(golden: Path, tmp_path: Path, record_property: Record) -> None:
+    """bilm-tf with word vectors out of a table in the place of characters."""
+    case = load_case("bilmtf_token_input", golden)
+    checkpoint = load_checkpoint(word_table_folder(case, golden, tmp_path))
+    stateful, worst = StatefulBiLM(build_bilm(checkpoint)), 0.0
+    for number, sentences in enumerate(case.batches):
+        batch = word_batch(sentences, checkpoint.reader)
+        assert np.array_equal(ids_of(batch)[..., 0], case.arrays[f"b{number}_token_ids_with_bos_eos"])
+        with torch.no_grad():
+            layers = stateful(batch)
+        worst = max(worst, token_distance(layers, batch, case, number))
+    record_property("largest difference", worst)
+    assert worst <= FIXTURE
+
+
+def test_the_official_table_of_words(golden: Path, model_of: Models, record_property: Record) -> None:
+    """Its rows are what the character CNN gives for these words."""
+    folder = golden / "official/allennlp"
+    checkpoint = load_checkpoint(folder / "elmo_token_embeddings.hdf5")
+    assert checkpoint.config.bilm.reads == "whole words"
+    assert checkpoint.input_words is not None
+    words = [word for word in checkpoint.input_words.ids if word not in ("<S>", "</S>")]
+    with torch.no_grad():
+        ours = build_bilm(checkpoint).words(torch.from_numpy(checkpoint.reader(words)))
+        by_characters = model_of("fixture_allennlp").words(torch.from_numpy(encode_words(words)))
+    worst = distance(ours, by_characters)
     record_property("largest difference", worst)
     assert worst <= FIXTURE
 

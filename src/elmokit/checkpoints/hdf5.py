@@ -1,12 +1,16 @@
 """The published layout: `options.json` and an HDF5 file of weights, as bilm-tf writes it and AllenNLP reads it.
 
 The format holds the biLM alone: neither the language model's head nor anything about the text.
+
+In its variant for models that read whole words a dataset `embedding` (V, P) stands in the place of the character CNN,
+and a list of V words beside it says which row is whose (`word_lists.py`). bilm-tf's `dump_token_embeddings` writes that
+dataset alone, computed from a character CNN, for use with the LSTMs of the file that it was made of.
 """
 
 import json
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -18,19 +22,23 @@ from torch import Tensor
 from elmokit.atomic import atomic_folder
 from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.files import read_json, refuse_other_contents
-from elmokit.checkpoints.layout import EMBEDDING, TensorLayout, bilm_layout
+from elmokit.checkpoints.layout import WORD_EMBEDDING, TensorLayout, bilm_layout, lstm_group
 from elmokit.checkpoints.options import make_options, read_bilm_config
+from elmokit.checkpoints.packed import AnyPath, visible_files
+from elmokit.checkpoints.word_lists import load_input_words, save_input_words
 from elmokit.config import ElmoConfig
 from elmokit.errors import FormatError
 
 OPTIONS_NAME = "options.json"
 WEIGHTS_NAME = "weights.hdf5"
+VOCABULARY_NAME = "vocab.txt"
+_FIRST_LSTM = f"{lstm_group(0, 0)}/W_0"
 _GROUPS = ("CNN", "CNN_proj", "CNN_high_", "RNN_")
 _MOST_COMPRESSED = 1100
 """No HDF5 filter makes data smaller than by this factor (deflate reaches 1032)."""
 
 
-def load_hdf5(options_path: Path, weights_path: Path) -> Checkpoint:
+def load_hdf5(options_path: AnyPath, weights_path: AnyPath) -> Checkpoint:
     """Read a model in the published layout.
 
     Its text settings are the defaults (tokenizer "words"): the published models were trained on text in the style of
@@ -38,47 +46,55 @@ def load_hdf5(options_path: Path, weights_path: Path) -> Checkpoint:
 
     Args:
         options_path: `options.json`.
-        weights_path: The HDF5 file.
+        weights_path: The HDF5 file; or one that holds word vectors alone, if that of the LSTMs, `*weights.hdf5`, lies beside it.
 
     Raises:
         ValueError: A file cannot be read.
         FormatError: The file, the dataset or key that is damaged, missing or of the wrong shape, and what was expected.
     """
     options = read_json(options_path)
-    with _opened(weights_path) as file:
-        if EMBEDDING not in file and "embedding" in file:
-            raise FormatError(
-                f"{weights_path}: has a dataset embedding and no {EMBEDDING}: "
-                "models that read whole words, not characters, are not supported yet"
-            )
-        config = read_bilm_config(options, options_path, file)
+    origin = f"published layout: {options_path} and {weights_path}"
+    with ExitStack() as files:
+        file = files.enter_context(_opened(weights_path))
+        datasets = {name: (dataset, weights_path) for name, dataset in _datasets(file)}
+        if WORD_EMBEDDING in datasets and _FIRST_LSTM not in datasets:
+            path = _lstms_beside(weights_path)
+            origin += f", LSTMs of {path}"
+            lstms = _datasets(files.enter_context(_opened(path)))
+            datasets |= {name: (dataset, path) for name, dataset in lstms if name.startswith("RNN_")}
+        config = read_bilm_config(options, options_path, {name: dataset.shape for name, (dataset, _) in datasets.items()})
         entries: list[TensorLayout] = []
         for entry in bilm_layout(config):  # all shapes first: nothing is read from a file that does not fit
-            _check(file, entry, weights_path, options_path)
+            dataset, path = datasets.get(entry.dataset, (None, weights_path))
+            _check(dataset, entry, path, options_path)
             entries.append(entry)
-        _refuse_others(file, {entry.dataset for entry in entries}, weights_path, options_path)
-        bilm = {entry.name: _read(file[entry.dataset], entry) for entry in entries}
-    origin = f"published layout: {options_path} and {weights_path}"
-    return Checkpoint(config=ElmoConfig(bilm=config), bilm=bilm, origin=origin)
+        _refuse_others(set(datasets) - {entry.dataset for entry in entries}, weights_path, options_path)
+        words = load_input_words(weights_path, config.word_table.words) if config.word_table else None
+        bilm = {entry.name: _read(datasets[entry.dataset][0], entry) for entry in entries}
+    return Checkpoint(config=ElmoConfig(bilm=config), bilm=bilm, input_words=words, origin=origin)
 
 
 def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
     """Write `options.json` and `weights.hdf5` (float32) into `folder`, in the published layout.
 
-    Warns (UserWarning) of what the format cannot hold.
+    For a model that reads whole words `vocab.txt` too. Warns (UserWarning) of what the format cannot hold.
 
     Args:
         checkpoint: The model.
-        folder: A new or empty folder, or one that holds just these two files, which are replaced.
+        folder: A new or empty folder, or one that holds just these files, which are replaced.
 
     Raises:
-        ValueError: `folder` is a file or holds anything else.
+        ValueError: `folder` is a file or holds anything else; or this layout has no place for such a model.
     """
-    refuse_other_contents(folder, {OPTIONS_NAME, WEIGHTS_NAME})
+    refuse_other_contents(folder, {OPTIONS_NAME, WEIGHTS_NAME, VOCABULARY_NAME})
+    _refuse_unheld(checkpoint)
     with atomic_folder(folder) as temporary:
         options = json.dumps(make_options(checkpoint.config.bilm), indent=1)
         (temporary / OPTIONS_NAME).write_text(options + "\n", encoding="utf-8")
         (temporary / WEIGHTS_NAME).write_bytes(_packed(checkpoint))
+        table = checkpoint.config.bilm.word_table
+        if table is not None and checkpoint.input_words is not None:
+            save_input_words(checkpoint.input_words, table.words, temporary / VOCABULARY_NAME)
     lost = {
         "the tokenizer and normalization": checkpoint.config.text,
         "the languages": checkpoint.config.languages or None,
@@ -92,6 +108,18 @@ def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
     warnings.warn(f"{folder}: the published layout cannot hold {names}: left out", UserWarning, stacklevel=2)
 
 
+def _refuse_unheld(checkpoint: Checkpoint) -> None:
+    """Refuse a model for which this layout has no place."""
+    config = checkpoint.config.bilm
+    projected = config.word_table is not None and config.word_table.projection
+    if config.reads not in ("bytes", "whole words") or projected or config.forget_bias != 1:
+        raise ValueError(
+            f"{checkpoint.origin}: the published layout cannot hold this model: it is for those of bilm-tf, which read bytes, "
+            f"or whole words without a projection, and add 1 to the forget gate; this one reads {config.reads} and adds "
+            f"{config.forget_bias:g}"
+        )
+
+
 def _packed(checkpoint: Checkpoint) -> memoryview:
     """Write the weight file in memory: on a full disk h5py would write a page of complaints for each dataset."""
     buffer = BytesIO()
@@ -103,13 +131,22 @@ def _packed(checkpoint: Checkpoint) -> memoryview:
     return buffer.getbuffer()
 
 
+def _lstms_beside(path: AnyPath) -> AnyPath:
+    """Find the weights to which a file of word vectors alone belongs."""
+    found = [other for other in visible_files(path.parent) if other.suffix == path.suffix and other.stem.endswith("weights")]
+    others = [other for other in found if other.name != path.name]
+    if len(others) != 1:
+        raise FormatError(f"{path}: holds word vectors alone; expected one *weights{path.suffix} beside it, found {len(others)}")
+    return others[0]
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: AnyPath) -> Iterator[h5py.File]:
     """Open a weight file; whatever h5py says of a damaged file becomes one error."""
     if not path.is_file():
         raise ValueError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}, expected an HDF5 weight file")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path if isinstance(path, Path) else path.open(), "r") as file:
             yield file
     except FormatError:
         raise
@@ -119,14 +156,11 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise FormatError(f"{path}: not an HDF5 file, or damaged or cut short ({error})") from error
 
 
-def _check(file: h5py.File, entry: TensorLayout, path: Path, options_path: Path) -> None:
+def _check(dataset: h5py.Dataset | None, entry: TensorLayout, path: AnyPath, options_path: AnyPath) -> None:
     """Refuse a dataset that is not what `options.json` asks for, without reading it."""
     expected = f"expected float32 of shape {entry.dataset_shape} by {options_path.name}"
-    dataset = file.get(entry.dataset)
     if dataset is None:
         raise FormatError(f"{path}: dataset {entry.dataset} is missing, {expected}")
-    if not isinstance(dataset, h5py.Dataset):
-        raise FormatError(f"{path}: {entry.dataset} is a group, {expected}")
     if dataset.dtype.kind != "f":
         raise FormatError(f"{path}: dataset {entry.dataset} is of type {dataset.dtype}, {expected}")
     if dataset.shape != entry.dataset_shape:
@@ -136,16 +170,23 @@ def _check(file: h5py.File, entry: TensorLayout, path: Path, options_path: Path)
         raise FormatError(f"{path}: dataset {entry.dataset} was never (fully) written; {expected}")
 
 
-def _refuse_others(file: h5py.File, expected: set[str], path: Path, options_path: Path) -> None:
+def _refuse_others(others: set[str], path: AnyPath, options_path: AnyPath) -> None:
     """Refuse a network with more layers, filters or highways than the options name: some of it would be lost."""
+    inside = sorted(name for name in others if name.startswith(_GROUPS))
+    if inside:
+        raise FormatError(f"{path}: dataset {inside[0]} has no place in the network that {options_path} describes")
 
-    def is_other(name: str, item: object) -> str | None:
-        inside = name.startswith(_GROUPS) and name not in expected
-        return name if inside and isinstance(item, h5py.Dataset) else None
 
-    other = file.visititems(is_other)
-    if other is not None:
-        raise FormatError(f"{path}: dataset {other} has no place in the network that {options_path} describes")
+def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    """All datasets, by name."""
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def add(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item))
+
+    file.visititems(add)
+    return found
 
 
 def _read(dataset: h5py.Dataset, entry: TensorLayout) -> Tensor:

@@ -5,20 +5,21 @@ The keys, as bilm-tf and AllenNLP read them (what else is there is ignored):
     lstm       dim, n_layers, use_skip_connections; projection_dim, cell_clip, proj_clip: absent or null for none
     char_cnn   embedding.dim, filters, activation, max_characters_per_token; n_highway: absent or null for none
 
-`n_characters` is 261 or 262 and means nothing.
+`n_characters` is 261 or 262 and means nothing. A model that reads whole words has a dataset `embedding` and no
+`char_embed`; then `char_cnn` is mostly absent, and means nothing if it is there.
 """
 
-from collections.abc import Container
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from elmokit.checkpoints.layout import CNN_PROJECTION, lstm_group
-from elmokit.config import BiLMConfig, CharCnnConfig
+from elmokit.checkpoints.layout import CNN_PROJECTION, EMBEDDING, WORD_EMBEDDING, lstm_group
+from elmokit.checkpoints.packed import AnyPath
+from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
 from elmokit.errors import FormatError
 
 
-def read_bilm_config(options: dict[str, Any], path: Path, datasets: Container[str]) -> BiLMConfig:
-    """Find out which network an `options.json` and the names of its datasets describe.
+def read_bilm_config(options: dict[str, Any], path: AnyPath, datasets: Mapping[str, tuple[int, ...]]) -> BiLMConfig:
+    """Find out which network an `options.json` and its datasets describe.
 
     bilm-tf leaves a projection out where it would not change the width, without saying so in the options: whether
     it is there is read off the datasets.
@@ -26,31 +27,22 @@ def read_bilm_config(options: dict[str, Any], path: Path, datasets: Container[st
     Args:
         options: What the file holds.
         path: The file's name, for messages.
-        datasets: Names of the datasets in the weight file.
+        datasets: Names and shapes of the datasets in the weight file.
 
     Raises:
         FormatError: The file and the key that is missing or wrong, and what it may be.
     """
-    if "char_cnn" not in options:
-        raise FormatError(f"{path}: key char_cnn is missing; models that read whole words, not characters, are not supported yet")
     get = _Getter(options, path)
     cell_dim = get.integer("lstm.dim")
     projection_dim = get.integer("lstm.projection_dim", optional=True)
     if projection_dim == cell_dim and f"{lstm_group(0, 0)}/W_P_0" not in datasets:
         projection_dim = None
-    filters = get.filters()
-    widths_differ = sum(n for _, n in filters) != (projection_dim or cell_dim)
+    width, table = projection_dim or cell_dim, datasets.get(WORD_EMBEDDING)
+    reads_words = table is not None and EMBEDDING not in datasets
     try:
-        char_cnn = CharCnnConfig(
-            embedding_dim=get.integer("char_cnn.embedding.dim"),
-            filters=filters,
-            activation=get.value("char_cnn.activation", "relu or tanh"),
-            highways=get.integer("char_cnn.n_highway", optional=True) or 0,
-            projection=widths_differ or CNN_PROJECTION in datasets,
-            max_characters=get.integer("char_cnn.max_characters_per_token"),
-        )
         return BiLMConfig(
-            char_cnn=char_cnn,
+            char_cnn=None if reads_words else _read_char_cnn(get, width, CNN_PROJECTION in datasets),
+            word_table=WordTableConfig(words=table[0], dim=width) if reads_words and table else None,
             cell_dim=cell_dim,
             projection_dim=projection_dim,
             layers=get.integer("lstm.n_layers"),
@@ -64,10 +56,23 @@ def read_bilm_config(options: dict[str, Any], path: Path, datasets: Container[st
         raise FormatError(f"{path}: {error}") from error
 
 
+def _read_char_cnn(get: "_Getter", width: int, has_projection: bool) -> CharCnnConfig:
+    """Read the part about characters."""
+    filters = get.filters()
+    return CharCnnConfig(
+        embedding_dim=get.integer("char_cnn.embedding.dim"),
+        filters=filters,
+        activation=get.value("char_cnn.activation", "relu or tanh"),
+        highways=get.integer("char_cnn.n_highway", optional=True) or 0,
+        projection=has_projection or sum(n for _, n in filters) != width,
+        max_characters=get.integer("char_cnn.max_characters_per_token"),
+    )
+
+
 def make_options(config: BiLMConfig) -> dict[str, Any]:
     """Give the `options.json` that bilm-tf and AllenNLP read at inference."""
-    char_cnn = config.byte_cnn
-    return {
+    words = {"n_tokens_vocab": config.word_table.words} if config.word_table else _make_char_cnn(config.byte_cnn)
+    return words | {
         "lstm": {
             "dim": config.cell_dim,
             "projection_dim": config.output_dim,
@@ -75,7 +80,13 @@ def make_options(config: BiLMConfig) -> dict[str, Any]:
             "cell_clip": config.cell_clip,
             "proj_clip": config.projection_clip,
             "use_skip_connections": config.skip_connections,
-        },
+        }
+    }
+
+
+def _make_char_cnn(char_cnn: CharCnnConfig) -> dict[str, Any]:
+    """The part about characters."""
+    return {
         "char_cnn": {
             "embedding": {"dim": char_cnn.embedding_dim},
             "filters": [list(pair) for pair in char_cnn.filters],
@@ -90,7 +101,7 @@ def make_options(config: BiLMConfig) -> dict[str, Any]:
 class _Getter:
     """Typed look-ups that name the file and the key when something is wrong."""
 
-    def __init__(self, options: dict[str, Any], path: Path) -> None:
+    def __init__(self, options: dict[str, Any], path: AnyPath) -> None:
         self.options = options
         self.path = path
 
