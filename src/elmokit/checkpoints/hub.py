@@ -165,8 +165,8 @@ def _errors_in_words(repo_id: str, revision: str | None) -> Iterator[None]:
     """Say what the Hub's errors mean in one line."""
     from huggingface_hub import errors
 
-    # The last two are the base of all failures of its HTTP library, whichever that is, and those of the network and the disk.
-    transport = errors.HfHubHTTPError.__bases__
+    # The first is the base of all failures of its HTTP library, whichever that is; OSError are those of the network.
+    transport = (*errors.HfHubHTTPError.__bases__, OSError)
     try:
         yield
     except errors.GatedRepoError as error:
