@@ -14,12 +14,18 @@ from tests.checkpoints.small_models import SMALL, change_json, full_checkpoint, 
 from tests.checkpoints.tf_bundles import variables_of, write_bundle, write_saved_model, write_training_folder
 from tests.golden.cases import DATA, load_case
 
-from elmokit.checkpoints.checkpoint import LayerMix, random_checkpoint
+from elmokit.checkpoints.checkpoint import Checkpoint, LayerMix, random_checkpoint
 from elmokit.checkpoints.hdf5 import load_hdf5
 from elmokit.checkpoints.load import load_checkpoint
 from elmokit.cli.main import main
-from elmokit.config import CharCnnConfig, ElmoConfig
+from elmokit.config import CharCnnConfig, ElmoConfig, WordTableConfig
 from elmokit.errors import FormatError
+from elmokit.lm.language_model import lm_batch
+from elmokit.lm.load import load_language_model
+from elmokit.text.files import read_lines
+from elmokit.text.lexicon import Lexicon
+from elmokit.text.streams import SentenceStreams
+from elmokit.text.tables import WordTable
 
 TRAINED = full_checkpoint()
 PUBLISHED = random_checkpoint(ElmoConfig(bilm=SMALL), seed=4)
@@ -297,3 +303,71 @@ def test_every_change_of_a_weight_is_found(trained: Path) -> None:
             assert same_tensors(checkpoint.head, TRAINED.head)
     assert 20 <= found <= 40
     assert (trained / FILES[-1]).read_bytes() == whole
+
+
+# Models that read whole words
+
+
+@pytest.fixture
+def reads_words() -> Checkpoint:
+    """A model that looks words up, its softmax apart from its table."""
+    bilm = dataclasses.replace(SMALL, char_cnn=None, word_table=WordTableConfig(words=6, dim=4))
+    checkpoint = full_checkpoint(bilm)
+    assert checkpoint.vocabulary is not None
+    ids = {word: row for row, word in enumerate(checkpoint.vocabulary.words)}
+    return dataclasses.replace(checkpoint, input_words=WordTable(ids))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_word_input_and_a_tied_softmax(tied: bool, reads_words: Checkpoint, tmp_path: Path) -> None:
+    head = reads_words.head
+    assert head is not None
+    folder = write_training_folder(tmp_path / "model", reads_words)
+    if tied:
+        head = {**head, "weight": reads_words.bilm["words.embedding.weight"]}
+        arrays = variables_of(reads_words, "training", "lm/")
+        write_bundle(folder / "model.ckpt-80", {name: x for name, x in arrays.items() if "softmax/W" not in name})
+    loaded = load_checkpoint(folder)
+    assert same_tensors(loaded.bilm, reads_words.bilm)
+    assert same_tensors(loaded.head, head)
+    assert loaded.tied is tied
+    assert loaded.config.bilm == reads_words.config.bilm
+    assert loaded.input_words == reads_words.input_words
+    model, _ = load_language_model(loaded)
+    parameters = {id(parameter) for parameter in model.parameters()}
+    assert len(parameters) == len(reads_words.bilm) + 2 - tied
+
+
+def test_word_input_with_special_words_anywhere(reads_words: Checkpoint, tmp_path: Path) -> None:
+    """The table keeps its rows, the softmax those of the vocabulary."""
+    folder = write_training_folder(tmp_path / "model", reads_words)
+    (folder / "vocab.txt").write_text("river\n</S>\n<UNK>\nbank\n<S>\n银行\n", encoding="utf-8")
+    loaded = load_checkpoint(folder)
+    assert same_tensors(loaded.bilm, reads_words.bilm)
+    assert loaded.reader(["<S>", "bank", "other"]).tolist() == [[4], [3], [2]]
+    assert loaded.head is not None
+    assert reads_words.head is not None
+    assert torch.equal(loaded.head["weight"][0], reads_words.head["weight"][4])
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(FormatError, match="this model reads whole words, and there is no vocabulary of 6 words beside it"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["train_loss_word", "train_loss_word_shared_softmax"])
+def test_the_losses_of_bilm_tf(name: str, shared: Path, tmp_path: Path) -> None:
+    """Its own variables by its own names as a checkpoint: the losses that its graph gave, on its own batches."""
+    case = load_case(name, shared / "golden")
+    write_bundle(tmp_path / "model.ckpt-1", {key.removeprefix("var/"): x for key, x in case.arrays.items() if "var/" in key})
+    (tmp_path / "options.json").write_text(json.dumps(case.facts["options"]), encoding="utf-8")
+    shutil.copy(DATA / "training/vocab.txt", tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.tied is ("shared" in name)
+    model, vocabulary = load_language_model(checkpoint)
+    lexicon = Lexicon(vocabulary, checkpoint.reader)
+    sentences = (lexicon.ids(line.split()) for line in read_lines(DATA / "training/train.txt"))
+    streams, state = SentenceStreams(sentences, case.facts["options"]["batch_size"], case.facts["options"]["unroll_steps"]), None
+    with torch.no_grad():
+        for number in range(sum(key.endswith("_total_loss") for key in case.arrays)):
+            losses, state = model(lm_batch(next(streams), lexicon.characters, len(vocabulary)), state)
+            both = torch.stack([losses.forward_N.mean(), losses.backward_N.mean()])
+            assert both.numpy() == pytest.approx(case.arrays[f"b{number}_losses"], abs=1e-5)

@@ -189,7 +189,8 @@ def _check(source: _Source, config: BiLMConfig, by: object) -> None:
     for entry in bilm_layout(config):
         source.check(entry.dataset, *_shapes(entry), by=by)
         expected.add(entry.dataset)
-    others = [name for name in source.names if name not in expected and not name.startswith(("softmax", "aggregation"))]
+    known = ("softmax", "aggregation", WORD_EMBEDDING)
+    others = [name for name in source.names if name not in expected and not name.startswith(known)]
     if others:
         raise FormatError(f"{source.bundle.index}: variable {source.names[others[0]]} has no place in the network of {by}")
 

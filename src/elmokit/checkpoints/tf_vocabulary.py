@@ -1,7 +1,7 @@
-"""The vocabulary of a bilm-tf training folder: a text file that is part of no format, found by its name and its size.
+"""The vocabulary of a bilm-tf training folder, and which row of the softmax belongs to each of its words.
 
-It is found and read as `word_lists.py` says, so `<S>`, `</S>` and `<UNK>` may stand anywhere in it. Ours begins with
-these three: its words may stand in another order than the rows of the softmax.
+bilm-tf finds `<S>`, `</S>` and `<UNK>` wherever they stand. Ours come first, so its words may stand in another order than
+the rows.
 """
 
 from typing import NamedTuple
@@ -27,20 +27,15 @@ class FoundVocabulary(NamedTuple):
 
 
 def find_vocabulary(folder: AnyPath, size: int) -> FoundVocabulary | None:
-    """Look for the file of `size` words in a training folder, then in the folder above.
+    """Look for the list of `size` words in a training folder, then in the folder above.
 
     Raises:
         FormatError: The file has so many words, but is no vocabulary: one is there twice, or a special one is missing.
     """
-    for place in (folder, folder.parent):
-        found = find_words(place, size)
-        if found is not None:
-            return _checked(*found)
-    return None
-
-
-def _checked(words: list[str], path: AnyPath) -> FoundVocabulary:
-    """Put the special words first."""
+    found = find_words(folder, size) or find_words(folder.parent, size)
+    if found is None:
+        return None
+    words, path = found
     ids = {word: row for row, word in enumerate(words)}
     for word in SPECIAL_WORDS:
         if word not in ids:
