@@ -38,12 +38,12 @@ def test_a_seed_decides(golden: Golden, direction: Direction) -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_neither_marks_nor_unknown_words_are_drawn(golden: Golden, direction: Direction) -> None:
     """At a high temperature every word comes up."""
-    texts = [drawn(golden, [], direction, seed=seed, temperature=100, length=100) for seed in range(20)]
+    texts = [drawn(golden, [], direction, seed=seed, temperature=100, length=60) for seed in range(6)]
     words = set(itertools.chain.from_iterable(texts))
-    assert len(words) > len(golden.vocabulary) / 2
+    assert len(words) > len(golden.vocabulary) / 3
     assert not words & {BOS, EOS, UNK}
-    texts = [drawn(golden, [], direction, seed=seed, temperature=100, length=100, unknown=True) for seed in range(20)]
-    assert UNK in set(itertools.chain.from_iterable(texts))
+    texts_with = (drawn(golden, [], direction, seed=seed, temperature=100, length=60, unknown=True) for seed in range(60))
+    assert any(UNK in text for text in texts_with)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -64,7 +64,7 @@ def test_temperature_0_takes_the_likeliest_and_the_marks_end_it(golden: Golden, 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_words_come_as_often_as_they_are_likely(golden: Golden, direction: Direction) -> None:
     """Of the five likeliest, whose probabilities a temperature of 2 brings to their square roots."""
-    tries = 400
+    tries = 150
     counts = Counter(
         (drawn(golden, ["The"], direction, seed=seed, length=1, temperature=2, top_k=5) or ["end"])[0] for seed in range(tries)
     )

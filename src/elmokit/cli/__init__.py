@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from elmokit.cli.commands.convert import convert
     from elmokit.cli.commands.demo import demo
     from elmokit.cli.commands.embed import embed
+    from elmokit.cli.commands.fill import fill
+    from elmokit.cli.commands.generate import generate
     from elmokit.cli.commands.info import info
     from elmokit.cli.commands.perplexity import perplexity
     from elmokit.cli.commands.pretrain import pretrain
+    from elmokit.cli.commands.score import score
+    from elmokit.cli.commands.static import static
 
-__all__ = ["convert", "demo", "embed", "info", "perplexity", "pretrain"]
+__all__ = ["convert", "demo", "embed", "fill", "generate", "info", "perplexity", "pretrain", "score", "static"]
 
 
 if not TYPE_CHECKING:  # type checkers would take any name for a command

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from elmokit.embedding.h5 import open_h5
@@ -32,12 +33,28 @@ def check_target(target: Path, source: str, format: str | None, resume: bool) ->
         _check_file(target, suffix, resume)
     else:
         _check_folder(target, suffix, format, resume)
-    if source != "-" and target.exists() and Path(source).exists() and target.samefile(source):
-        raise ValueError(f"{target}: is the input; name another file for the output")
+    _check_other(target, source)
     _check_writable(target)
     if (format or suffix) == "parquet":
         need_pyarrow()
     return format or suffix
+
+
+def check_plain_target(target: Path, sources: Iterable[str]) -> None:
+    """Refuse a file that cannot be written, or should not.
+
+    Args:
+        target: One file, of any name.
+        sources: The inputs, which must be other files.
+
+    Raises:
+        ValueError: The target is a folder or an input, or cannot be written.
+    """
+    if target.is_dir():
+        raise ValueError(f"{target}: is a folder; name a file for the output")
+    for source in sources:
+        _check_other(target, source)
+    _check_writable(target)
 
 
 def _check_file(target: Path, suffix: str, resume: bool) -> None:
@@ -58,6 +75,12 @@ def _check_folder(target: Path, suffix: str, format: str, resume: bool) -> None:
         raise ValueError(f"{target}: a name of a file; with --format the output is a folder, without it this one file")
     if target.is_dir() and not resume and any(target.iterdir()):
         raise ValueError(f"{target}: the folder is not empty; go on in it with --resume, or name a new one")
+
+
+def _check_other(target: Path, source: str) -> None:
+    """Refuse to write over the input."""
+    if source != "-" and target.exists() and Path(source).exists() and target.samefile(source):
+        raise ValueError(f"{target}: is the input; name another file for the output")
 
 
 def _check_writable(target: Path) -> None:
