@@ -16,6 +16,7 @@ from elmokit.checkpoints.folder import save_folder
 from elmokit.checkpoints.hdf5 import save_hdf5
 from elmokit.checkpoints.load import load_checkpoint, resolve_path
 from elmokit.checkpoints.registry import published_models
+from elmokit.cli.commands.info import describe
 
 EXPECTED = full_checkpoint()
 HOST = "s3-us-west-2.amazonaws.com/allennlp/models/elmo"
@@ -78,6 +79,12 @@ def test_what_the_registry_knows_is_filled_in(mirror: Path) -> None:
     assert elmo.config.license == "Apache-2.0"
     assert elmo.checkpoint.origin.startswith("allennlp/original-5.5b: ")
     assert Elmo.from_pretrained("https://example.org/m/my_weights.hdf5").config.license is None
+
+
+def test_info_says_what_the_registry_knows(mirror: Path) -> None:
+    facts = describe("allennlp/original-5.5b")
+    assert facts["languages"] == ["en"]
+    assert set(facts["files"]) == {file.name for file in MODEL.files}
 
 
 def test_a_path_comes_before_a_published_name(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

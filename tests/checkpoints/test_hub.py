@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from elmokit.checkpoints.hub import hub_id
 # Every line is a question, and is answered by a line: the result, or the error.
 ASK = """
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from elmokit.checkpoints.hub import download_from_hub, upload_to_hub
 for question in sys.argv[1:]:
@@ -63,10 +65,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def published(hub: Hub, folder: Path, name: str = "me/small", **others: bytes) -> Repository:
+def published(hub: Hub, folder: Path, name: str = "me/small", others: Mapping[str, bytes] | None = None) -> Repository:
     """Put the files of a folder on the Hub."""
     hub.repositories[name] = Repository()
-    hub.repositories[name].commit("main", {path.name: path.read_bytes() for path in folder.iterdir()} | others)
+    hub.repositories[name].commit("main", {path.name: path.read_bytes() for path in folder.iterdir()} | dict(others or {}))
     return hub.repositories[name]
 
 
@@ -126,7 +128,7 @@ def test_a_card_is_written_if_there_is_none(hub: Hub, ask: Asking, folder: Path)
 
 
 def test_only_what_a_model_needs_is_fetched(hub: Hub, web: Web, ask: Asking, folder: Path) -> None:
-    published(hub, folder, **{"training.log": b"x", "optimizer.pt": b"x"})
+    published(hub, folder, others={"training.log": b"x", "optimizer.pt": b"x"})
     (path,) = ask("download_from_hub('me/small')")
     assert not {"training.log", "optimizer.pt"} & {file.name for file in Path(path).iterdir()}
 

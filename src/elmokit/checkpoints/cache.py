@@ -99,8 +99,7 @@ def fetch_model(
         DownloadError: A file cannot be had or is not the published one.
         OSError: It cannot be written.
     """
-    whole = [model.joined] if model.joined else list(model.files)
-    paths = [folder / file.name for file in whole]
+    paths = _paths(model, folder)
     if all(path.is_file() for path in paths):
         return paths
     with _alone(folder, cache):
@@ -111,6 +110,11 @@ def fetch_model(
         if model.joined:
             _join([folder / file.name for file in model.files], model.joined, paths[0])
     return paths
+
+
+def fetched(model: PublishedModel, cache: Path) -> bool:
+    """Whether all of a published model is in a cache."""
+    return all(path.is_file() for path in _paths(model, folder_of_model(model, cache)))
 
 
 def fetch_url(url: str, *, cache: Path, offline: bool = False) -> Path:
@@ -167,6 +171,12 @@ def _copy_from(mirror: Path, file: RemoteFile, target: Path) -> None:
             return
     looked = " or ".join(str(place) for place in places)
     raise DownloadError(f"{file.name}: {MIRROR} is {mirror}, and there is no {looked}")
+
+
+def _paths(model: PublishedModel, folder: Path) -> list[Path]:
+    """The files that a published model has in the end."""
+    whole = [model.joined] if model.joined else list(model.files)
+    return [folder / file.name for file in whole]
 
 
 def _below_host(url: str) -> str:

@@ -23,13 +23,13 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
-from elmokit import __version__
 from elmokit.checkpoints.published import RemoteFile
 
 LARGEST = 32 * 2**30
@@ -181,7 +181,7 @@ def _try(url: str, file: RemoteFile, part: _Part, patience: Patience, bar: "tqdm
     have, validator, noted = part.resumable(url)
     if have and have == noted:
         return True  # it was whole when the run that fetched it was ended
-    headers = {"User-Agent": f"elmokit/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"elmokit/{version('elmokit')}", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with _open(url, headers, patience.timeout, part) as response:

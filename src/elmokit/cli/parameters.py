@@ -21,8 +21,9 @@ def _no_option(kind: object, value: str) -> None:
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 """An ISO 639 code, with a script or a region behind it: en, zh-Hant, pt-BR."""
 
-PathOrName = Path | str
-"""A path. Commands are functions too, so each makes a `Path` of it, or a `str` where a name or pattern may stand."""
+PathOrName = str | Path
+"""A path or a name. Commands are functions too, so each makes a `Path` of it, or a `str` where a name or pattern may stand.
+On the command line it stays a string: a `Path` would take a slash out of an address."""
 
 FileOrStdin = Annotated[str | Path, Parameter(allow_leading_hyphen=True, validator=_no_option)]
 """A path, or `-` for the standard input."""

@@ -43,10 +43,11 @@ def describe(model: str) -> dict[str, Any]:
         What `json.dumps` takes; None stands for what the model does not say. `layer_mean_norms` are the lengths of the mean
         vectors that `center=True` subtracts, from the word layer up.
     """
+    from elmokit.checkpoints.fetch import with_facts
     from elmokit.checkpoints.load import load_checkpoint, resolve_path
 
     path = resolve_path(model)
-    checkpoint = load_checkpoint(path)
+    checkpoint = with_facts(load_checkpoint(path), model)
     config, bilm, means = checkpoint.config, checkpoint.config.bilm, checkpoint.layer_means_LD
     return {
         "model": model,
