@@ -150,13 +150,11 @@ def test_an_unknown_pooling(elmo: Elmo) -> None:
     ("options", "message"),
     [
         ({"precision": "int8"}, "precision='int8': this version computes in \"float32\" only"),
-        ({"revision": "main"}, "revision is for models of the Hub, which this version does not support yet"),
-        ({"cache_dir": "x"}, "cache_dir is for models of the Hub"),
-        ({"token": "x"}, "token is for models of the Hub"),
+        ({"revision": "main"}, "revision is for models of the Hub, and en-small is on this machine"),
         ({"device": "warp"}, "device='warp': not there or not known to PyTorch"),
     ],
 )
-def test_what_later_versions_bring(options: dict[str, Any], message: str) -> None:
+def test_options_of_loading_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Elmo.from_pretrained("en-small", **options)
 
