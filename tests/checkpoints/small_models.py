@@ -12,7 +12,7 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from elmokit.checkpoints.checkpoint import Checkpoint, random_checkpoint
+from elmokit.checkpoints.checkpoint import Checkpoint, LayerMix, random_checkpoint
 from elmokit.checkpoints.folder import CONFIG_NAME
 from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig, WordTableConfig
 from elmokit.text.tables import WordTable
@@ -75,6 +75,7 @@ def full_checkpoint(bilm: BiLMConfig = SMALL) -> Checkpoint:
         },
         vocabulary=vocabulary,
         layer_means_LD=torch.randn(bilm.layers + 1, bilm.dim, generator=random),
+        mixes=(LayerMix((0.25,) * (bilm.layers + 1), 1.5), LayerMix((-1.0,) * (bilm.layers + 1), 0.1, layer_norm=True)),
         card="# A card\n\nwith 汉字\n",
         origin="test",
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_everything_comes_back(dtype: folder_module.StorageType, checkpoint: Che
     assert same_tensors(loaded.head, {name: tensor.to(kind).float() for name, tensor in checkpoint.head.items()})
     assert loaded.vocabulary == checkpoint.vocabulary
     assert loaded.card == checkpoint.card
+    assert loaded.mixes == checkpoint.mixes
     assert loaded.layer_means_LD is not None
     assert checkpoint.layer_means_LD is not None
     assert torch.equal(loaded.layer_means_LD, checkpoint.layer_means_LD)
@@ -176,6 +178,11 @@ def test_no_safetensors_file(data: bytes, model: Path) -> None:
         ("text.normalization", "NFD", "normalization must be one of"),
         ("text.lowercase", 1, "lowercase is 1, expected bool"),
         ("text.tokenizer", "bpe", "tokenizer must be one of whitespace, words, characters, not 'bpe'"),
+        ("mixes", 1, "key mixes: 1 is no mix of layers"),
+        ("mixes", [{"weights": [1, 2, 3], "gamma": 1}], "key mixes: .* is no mix of layers"),
+        ("mixes", [{"weights": [1, 2], "gamma": 1, "layer_norm": False}], "key mixes: .* is no mix of 3 layers"),
+        ("mixes", [{"weights": [1, 2, math.nan], "gamma": 1, "layer_norm": False}], "key mixes: .* is no mix of 3 layers"),
+        ("mixes", [{"weights": [1, 2, 3], "gamma": 1, "layer_norm": 0}], "key mixes: .* is no mix of 3 layers"),
         ("files", ..., "key files must give the SHA-256"),
         ("files", ["model.safetensors"], "key files must give the SHA-256"),
         ("files", {"../../etc/passwd": "0", MODEL: "0"}, "key files must give the SHA-256"),

@@ -1,6 +1,7 @@
 """Our model folder.
 
-    config.json             the configuration, how many parameters there are, the SHA-256 of the files below
+    config.json             the configuration, how many parameters there are, the SHA-256 of the files below; `mixes` of the
+                            layers that a task learned, if there are any
     model.safetensors       the biLM; `layer_means` if they were measured
     lm_head.safetensors     optional: the softmax, `weight` (V, P) and `bias` (V); without `weight` it is tied to the
                             table of words in the biLM
@@ -15,6 +16,7 @@ All is checked before anything is built, and a folder is replaced in one step.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -26,7 +28,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from elmokit.atomic import atomic_folder
-from elmokit.checkpoints.checkpoint import TABLE, Checkpoint
+from elmokit.checkpoints.checkpoint import TABLE, Checkpoint, LayerMix
 from elmokit.checkpoints.files import read_json, refuse_other_contents
 from elmokit.checkpoints.layout import bilm_layout
 from elmokit.checkpoints.packed import AnyPath
@@ -82,6 +84,8 @@ def save_folder(checkpoint: Checkpoint, folder: str | Path, dtype: StorageType =
             save_characters(checkpoint.input_characters, temporary / INPUT_CHARACTERS_NAME)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         config = {**checkpoint.config.to_dict(), "parameters": checkpoint.parameters, "files": files}
+        if checkpoint.mixes:
+            config["mixes"] = [mix._asdict() for mix in checkpoint.mixes]
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (temporary / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
         if checkpoint.card is not None:
@@ -130,6 +134,7 @@ def load_folder(folder: str | AnyPath) -> Checkpoint:
         input_words=_read_input_words(folder, config.bilm),
         input_characters=_read_input_characters(folder, config.bilm),
         layer_means_LD=extra.get(_LAYER_MEANS),
+        mixes=_read_mixes(raw.get("mixes", []), config.bilm, config_path),
         card=card_path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n") if card_path.is_file() else None,
         origin=f"model folder: {folder}",
     )
@@ -192,6 +197,21 @@ def _check_files(folder: AnyPath, files: object) -> set[str]:
         if sha256(path) != expected:
             raise FormatError(f"{path}: damaged or exchanged, its SHA-256 is not the one in {CONFIG_NAME}; copy it again")
     return set(files)
+
+
+def _read_mixes(mixes: Any, config: BiLMConfig, path: AnyPath) -> tuple[LayerMix, ...]:
+    """Read the mixes of layers."""
+    found = []
+    for mix in mixes if isinstance(mixes, list) else [mixes]:
+        try:
+            weights, gamma, layer_norm = mix["weights"], mix["gamma"], mix["layer_norm"]
+            numbers = [float(number) for number in (gamma, *weights)]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"{path}: key mixes: {mix!r:.80} is no mix of layers") from error
+        if len(weights) != config.layers + 1 or type(layer_norm) is not bool or not all(map(math.isfinite, numbers)):
+            raise FormatError(f"{path}: key mixes: {mix!r:.80} is no mix of {config.layers + 1} layers")
+        found.append(LayerMix(tuple(numbers[1:]), numbers[0], layer_norm))
+    return tuple(found)
 
 
 def _read_vocabulary(path: AnyPath) -> Vocabulary:
