@@ -81,7 +81,9 @@ def test_the_guard_of_the_next_test_sees_a_connection() -> None:
     assert "192.0.2.1" in run_python(GUARD + code).stderr
 
 
-@pytest.mark.parametrize("arguments", [["demo"], ["info", "en-small"], ["models"], ["embed", "in.txt", "out.h5"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "arguments", [["demo"], ["info", "en-small"], ["models"], ["embed", "in.txt", "out.h5"]], ids=lambda words: words[0]
+)
 def test_a_command_opens_no_connection(tmp_path: Path, arguments: Sequence[str]) -> None:
     (tmp_path / "in.txt").write_text("I sat by the river bank .\n", encoding="utf-8")
     code = GUARD + "from elmokit.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -1,6 +1,8 @@
 """Names that are no path: published models and addresses, loaded from a server or a folder that stands in for the web."""
 
+import io
 import socket
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +130,18 @@ def test_offline(own_cache: Path, monkeypatch: pytest.MonkeyPatch, arguments: di
     with pytest.raises(ValueError, match="me/small: not in the Hub's cache on this machine"):
         Elmo.from_pretrained("me/small", cache_dir=own_cache, **arguments)  # type: ignore[arg-type]  # as above
     assert web.requests == []
+
+
+@pytest.mark.parametrize("inside", ["", "uniref50_v2/"])
+def test_an_archive_of_the_list(hdf5: Path, web: Web, monkeypatch: pytest.MonkeyPatch, inside: str) -> None:
+    """Its files at the top, or in a folder as in SeqVec's."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("options.json", "weights.hdf5"):
+            archive.write(hdf5 / name, f"{inside}{name}")
+    monkeypatch.setenv("ELMOKIT_MIRROR", web.url("/", pages.gone))
+    web.url("/rostlab.org/~deepppi/seqvec.zip", pages.file(packed.getvalue()))
+    assert same_tensors(load_checkpoint("seqvec/uniref50").bilm, EXPECTED.bilm)
 
 
 def test_a_dead_address_is_said_to_be_dead(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import io
 import random
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -221,6 +223,27 @@ def test_no_room_on_the_disk(web: Web, folder: Path, monkeypatch: pytest.MonkeyP
         fetch(folder, web.url("/a", pages.file(BODY)))
     assert caught.value.errno == errno.ENOSPC
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_the_disk_fills_up_on_the_way(web: Web, folder: Path) -> None:
+    """A limit on the size of files gives the same kind of error. What came stays, to go on from when there is room."""
+    url = web.url("/a", pages.file(BODY))
+    code = f"""
+import resource
+from pathlib import Path
+from elmokit.checkpoints.published import RemoteFile
+from elmokit.checkpoints.transfer import download
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+try:
+    download(RemoteFile(name="weights.hdf5", urls=({url!r},)), Path({str(folder / "weights.hdf5")!r}))
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == [str(errno.EFBIG), str(folder / "weights.hdf5")], result.stderr
+    assert fetch(folder, url) == BODY
+    assert web.asked("/a")[1].first == 500_000
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

@@ -147,7 +147,11 @@ def _download_from(url: str, file: RemoteFile, target: Path, patience: Patience,
     """Fetch from one address. What was put together from pieces and is wrong is fetched once more in one piece."""
     part = _Part.of(target)
     while True:
-        resumed = _complete(url, file, part, patience, bar)
+        try:
+            resumed = _complete(url, file, part, patience, bar)
+        except OSError as error:  # a write to a full disk names no file
+            error.filename = error.filename or str(target)
+            raise
         try:
             verify(part.path, file, url)
             break
