@@ -288,6 +288,21 @@ def test_a_failing_write_leaves_the_old_model(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_loaded_model_is_free_of_its_files(model: Path) -> None:
+    """Its tensors are mapped to the file: to change one changes no file, and the folder may be removed or replaced."""
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    loaded = load_folder(model)
+    kept = {name: tensor.clone() for name, tensor in loaded.bilm.items()}
+    with torch.no_grad():
+        for tensor in loaded.bilm.values():
+            tensor.add_(1)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    again = load_folder(model)
+    save_folder(random_checkpoint(again.config, seed=99), model)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in again.bilm.items())
+    assert all(torch.equal(tensor, kept[name] + 1) for name, tensor in loaded.bilm.items())
+
+
 def test_numbers_too_large_for_float16(checkpoint: Checkpoint, tmp_path: Path) -> None:
     checkpoint.bilm["forward_stack.layers.0.bias"][0] = 1e6
     with pytest.raises(ValueError, match=r"forward_stack\.layers\.0\.bias has values too large for float16; save as float32"):

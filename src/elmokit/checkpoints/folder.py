@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -256,7 +257,12 @@ def _read_head(folder: AnyPath, config: BiLMConfig, vocabulary: Vocabulary | Non
 
 
 def _read_tensors(path: AnyPath, required: Shapes, optional: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Read tensors as float32 in memory of their own, once all names and shapes are found right."""
+    """Read tensors as float32, once all names and shapes are found right.
+
+    What is float32 in the file stays there, mapped to memory privately: it is read when it is first used, and whoever
+    changes a tensor changes a copy. Not so on Windows, which would not let a folder be replaced while it is mapped.
+    """
+    copy = os.name == "nt"
     try:
         with safe_open(path, framework="pt") if isinstance(path, Path) else PackedTensors(path.read_bytes()) as file:
             names = set(file.keys())
@@ -272,6 +278,6 @@ def _read_tensors(path: AnyPath, required: Shapes, optional: dict[str, tuple[int
             others = sorted(names.difference(found))
             if others:
                 raise FormatError(f"{path}: tensor {others[0]} has no place in the network that {CONFIG_NAME} describes")
-            return {name: file.get_tensor(name).to(torch.float32, copy=True) for name in found}
+            return {name: file.get_tensor(name).to(torch.float32, copy=copy) for name in found}
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path}: no safetensors file, or damaged or cut short ({error})") from error
