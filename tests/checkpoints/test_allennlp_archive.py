@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from tests.checkpoints.damage import bytes_changed, cuts
+from tests.checkpoints.small_models import change_json
 from tests.golden.cases import DATA, Case, distance, load_case
 from torch import Tensor
 
@@ -126,6 +127,13 @@ def test_any_prefix_and_both_kinds_of_pickles(old: bool, prefix: str, state: Sta
     expected = load_hdf5(TINY / "options.json", TINY / "weights.hdf5")
     for path in (folder, folder / "weights.th", packed(folder)):
         assert same_but_for_rounding(load_checkpoint(path).bilm, expected.bilm)
+
+
+def test_options_in_the_archive(state: State, tmp_path: Path) -> None:
+    """They say what shapes cannot."""
+    folder = write_model(tmp_path / "model", state)
+    change_json(next((folder / "fta").iterdir()), "lstm.cell_clip", 0.5)
+    assert load_checkpoint(packed(folder)).config.bilm.cell_clip == 0.5
 
 
 def test_options_by_shapes(state: State, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def _opened(path: AnyPath) -> Iterator[h5py.File]:
         raise
     except PermissionError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise FormatError(f"{path}: not an HDF5 file, or damaged or cut short ({error})") from error
 
 

@@ -13,10 +13,11 @@ after their programs' code, and is **unverified on the original files**.
 
 import re
 import warnings
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elmokit.checkpoints.checkpoint import TABLE, Checkpoint, LayerMix
@@ -213,7 +214,7 @@ def _read_bilm(source: _Source, config: BiLMConfig) -> dict[str, Tensor]:
     return bilm
 
 
-def _read_head(source: _Source, rows_V: Any, config: BiLMConfig, bilm: dict[str, Tensor]) -> dict[str, Tensor]:
+def _read_head(source: _Source, rows_V: NDArray[np.int64], config: BiLMConfig, bilm: dict[str, Tensor]) -> dict[str, Tensor]:
     """Read the softmax, its rows in the vocabulary's order. Tied to the table of words, it has no W of its own."""
     shape, by = (len(rows_V), config.output_dim), "the options and the vocabulary"
     source.check(_BIAS, shape[:1], by=by)
