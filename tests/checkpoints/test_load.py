@@ -129,7 +129,7 @@ def test_other_folders(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     (tmp_path / "char.dic").write_text("a\t0\n", encoding="utf-8")
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(FormatError, match="ELMoForManyLangs are not supported yet"):
+    with pytest.raises(FormatError, match="config.json: key config_path is None"):
         load_checkpoint(tmp_path)
 
 

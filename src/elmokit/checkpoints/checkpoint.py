@@ -1,5 +1,6 @@
 """A model in memory, whatever the format it came from."""
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,26 @@ class Checkpoint:
         table = self.bilm.get(TABLE) if self.config.bilm.char_cnn is None else None
         weight = None if self.head is None else self.head["weight"]
         return table is not None and weight is not None and torch.equal(table.cpu(), weight.cpu())
+
+    def warn_of_losses(self, target: object, layout: str) -> None:
+        """Warn of what is lost where a layout holds the network alone, and the tables that it reads with.
+
+        Args:
+            target: What was written.
+            layout: Its name, as users know it.
+        """
+        beside = {
+            "the tokenizer and normalization": self.config.text,
+            "the languages": self.config.languages,
+            "the licence": self.config.license,
+            "the language model's head": self.head,
+            "the vocabulary": self.vocabulary and self.vocabulary.words,
+            "the layer means": self.layer_means_LD is not None,
+            "the mixes of layers": self.mixes,
+            "the model card": self.card,
+        }
+        names = ", ".join(name for name, value in beside.items() if value)
+        warnings.warn(f"{target}: {layout} cannot hold {names}: left out", UserWarning, stacklevel=3)
 
     @property
     def parameters(self) -> int:

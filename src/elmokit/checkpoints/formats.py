@@ -1,6 +1,7 @@
 """What a file or folder is: each format is recognized by what is there, in a folder and in an archive alike.
 
 config.json of model_type "elmo"        our model folder
+char.dic, word.dic, encoder.pkl, …      a model of ELMoForManyLangs
 weights.th                              an AllenNLP task model
 saved_model.pb                          a SavedModel of TensorFlow Hub or DeepPavlov
 options.json, an HDF5 file              the published layout (NLPL: model.hdf5, else the first one)
@@ -15,6 +16,8 @@ from elmokit.checkpoints.archives import is_archive, opened_archive
 from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.folder import CONFIG_NAME, load_folder
 from elmokit.checkpoints.hdf5 import OPTIONS_NAME, load_hdf5
+from elmokit.checkpoints.manylangs import FILE_NAMES as MANYLANGS_NAMES
+from elmokit.checkpoints.manylangs import load_manylangs
 from elmokit.checkpoints.packed import AnyPath, visible_files
 from elmokit.checkpoints.tensorflow import SAVED_MODEL_NAME, STATE_NAME, load_saved_model, load_training_folder
 from elmokit.checkpoints.tf_bundle import INDEX_SUFFIX, is_shard
@@ -40,6 +43,8 @@ def load_path(path: Path) -> Checkpoint:
             return _load_folder(folder)
     if path.suffix in _HDF5:
         return load_hdf5(_partner(path, "weights", "options", (".json",)), path)
+    if path.name in MANYLANGS_NAMES:
+        return load_manylangs(path.parent)
     if path.name == SAVED_MODEL_NAME:
         return load_saved_model(path.parent)
     if path.name == TASK_WEIGHTS_NAME:
@@ -56,8 +61,8 @@ def load_path(path: Path) -> Checkpoint:
 def _load_folder(folder: AnyPath) -> Checkpoint:
     """Choose by the files that a folder holds."""
     names = [path.name for path in visible_files(folder)]
-    if "char.dic" in names or "word.dic" in names:
-        raise FormatError(f"{folder}: models of ELMoForManyLangs are not supported yet by this version")
+    if any(name in names for name in MANYLANGS_NAMES):
+        return load_manylangs(folder)
     if TASK_WEIGHTS_NAME in names:
         return load_task_archive(folder)
     if SAVED_MODEL_NAME in names:

@@ -8,7 +8,6 @@ dataset alone, computed from a character CNN, for use with the LSTMs of the file
 """
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
@@ -95,17 +94,7 @@ def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
         table = checkpoint.config.bilm.word_table
         if table is not None and checkpoint.input_words is not None:
             save_input_words(checkpoint.input_words, table.words, temporary / VOCABULARY_NAME)
-    lost = {
-        "the tokenizer and normalization": checkpoint.config.text,
-        "the languages": checkpoint.config.languages or None,
-        "the licence": checkpoint.config.license,
-        "the language model's head": checkpoint.head,
-        "the vocabulary": checkpoint.vocabulary,
-        "the layer means": checkpoint.layer_means_LD,
-        "the model card": checkpoint.card,
-    }
-    names = ", ".join(name for name, value in lost.items() if value is not None)
-    warnings.warn(f"{folder}: the published layout cannot hold {names}: left out", UserWarning, stacklevel=2)
+    checkpoint.warn_of_losses(folder, "the published layout")
 
 
 def _refuse_unheld(checkpoint: Checkpoint) -> None:

@@ -32,7 +32,7 @@ def read_bilm_config(options: dict[str, Any], path: AnyPath, datasets: Mapping[s
     Raises:
         FormatError: The file and the key that is missing or wrong, and what it may be.
     """
-    get = _Getter(options, path)
+    get = Getter(options, path)
     cell_dim = get.integer("lstm.dim")
     projection_dim = get.integer("lstm.projection_dim", optional=True)
     if projection_dim == cell_dim and f"{lstm_group(0, 0)}/W_P_0" not in datasets:
@@ -56,9 +56,9 @@ def read_bilm_config(options: dict[str, Any], path: AnyPath, datasets: Mapping[s
         raise FormatError(f"{path}: {error}") from error
 
 
-def _read_char_cnn(get: "_Getter", width: int, has_projection: bool) -> CharCnnConfig:
+def _read_char_cnn(get: "Getter", width: int, has_projection: bool) -> CharCnnConfig:
     """Read the part about characters."""
-    filters = get.filters()
+    filters = get.filters("char_cnn.filters")
     return CharCnnConfig(
         embedding_dim=get.integer("char_cnn.embedding.dim"),
         filters=filters,
@@ -98,8 +98,13 @@ def _make_char_cnn(char_cnn: CharCnnConfig) -> dict[str, Any]:
     }
 
 
-class _Getter:
-    """Typed look-ups that name the file and the key when something is wrong."""
+class Getter:
+    """Typed look-ups that name the file and the key when something is wrong.
+
+    Args:
+        options: What a JSON file holds.
+        path: Its name, for messages.
+    """
 
     def __init__(self, options: dict[str, Any], path: AnyPath) -> None:
         self.options = options
@@ -115,28 +120,33 @@ class _Getter:
         return value
 
     def wrong(self, key: str, found: object, expected: str) -> FormatError:
+        """The error that says what stands at a key and what should."""
         return FormatError(f"{self.path}: key {key} is {found}, expected {expected}")
 
     def integer(self, key: str, optional: bool = False) -> Any:
+        """A whole number; None if it is absent and may be."""
         value = self.value(key, "a whole number", optional)
         if value is not None and type(value) is not int:
             raise self.wrong(key, repr(value), "a whole number")
         return value
 
     def clip(self, key: str) -> float | None:
+        """A limit; None for none."""
         value = self.value(key, "a number", optional=True)
         if value is not None and type(value) not in (int, float):
             raise self.wrong(key, repr(value), "a number, or null for none")
         return None if value is None else float(value)
 
     def boolean(self, key: str) -> bool:
+        """True or false."""
         value = self.value(key, "true or false")
         if type(value) is not bool:
             raise self.wrong(key, repr(value), "true or false")
         return value
 
-    def filters(self) -> tuple[tuple[int, int], ...]:
-        key, expected = "char_cnn.filters", "a list of pairs [width, number]"
+    def filters(self, key: str) -> tuple[tuple[int, int], ...]:
+        """Pairs of a width and a number."""
+        expected = "a list of pairs [width, number]"
         value = self.value(key, expected)
         if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
             raise self.wrong(key, repr(value)[:80], expected)

@@ -39,9 +39,11 @@ class WordTable:
         """Make sure that the marks are there.
 
         Raises:
-            ValueError: Names the mark that is missing.
+            ValueError: Names the mark that is missing; or no character is left of a word.
         """
         _need(self.ids, self.marks, "words")
+        if self.longest is not None and self.longest < 1:
+            raise ValueError(f"words must keep 1 or more characters, not {self.longest}")
 
     def rows(self, words: Sequence[str]) -> NDArray[np.int32]:
         """Give the id of each word, (U, 1)."""

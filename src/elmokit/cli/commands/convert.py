@@ -15,7 +15,7 @@ def convert(
     source: PathOrName,
     target: PathOrName,
     *,
-    to: Literal["folder", "allennlp"] = "folder",
+    to: Literal["folder", "allennlp", "manylangs"] = "folder",
     dtype: Literal["float32", "float16"] = "float32",
     tokenizer: str | None = None,
     normalization: Normalization | None = None,
@@ -23,15 +23,16 @@ def convert(
     languages: list[str] | None = None,
     license: str | None = None,
 ) -> None:
-    """Turn a model of any known format into a model folder, or into the published layout.
+    """Turn a model of any known format into a model folder, or into one of two published layouts.
 
     What the new format cannot hold is said. What the old one does not say (the tokenizer, for one) may be given.
 
     Args:
         source: A bundled name, a model folder, or a folder with `options.json` and an HDF5 weight file, or one of these two.
         target: The folder to write: new or empty, or one written by this command before, which is replaced.
-        to: `folder` for a model folder of elmokit, `allennlp` for `options.json` and `weights.hdf5`.
-        dtype: How a model folder stores its numbers: float16 halves the size. The published layout is always float32.
+        to: `folder` for a model folder of elmokit, `allennlp` for `options.json` and `weights.hdf5`, `manylangs` for the
+            files of ELMoForManyLangs, if the model came from there.
+        dtype: How a model folder stores its numbers: float16 halves the size. The published layouts are always float32.
         tokenizer: How text was split in training: `whitespace`, `words` or `characters`; by default as the source says,
             else `words`.
         normalization: Unicode normalization of the training text; by default as the source says, else `none`.
@@ -53,10 +54,13 @@ def convert(
     from elmokit.checkpoints.folder import save_folder
     from elmokit.checkpoints.hdf5 import save_hdf5
     from elmokit.checkpoints.load import load_checkpoint
+    from elmokit.checkpoints.manylangs import save_manylangs
 
     checkpoint = _changed(load_checkpoint(source), text, about)
     if to == "allennlp":
         save_hdf5(checkpoint, target)
+    elif to == "manylangs":
+        save_manylangs(checkpoint, target)
     else:
         save_folder(checkpoint, target, dtype)
     for path in sorted(target.iterdir()):
@@ -72,8 +76,8 @@ def _check(to: str, dtype: str, text: dict[str, Any], about: dict[str, Any]) -> 
     if "tokenizer" in text:
         get_tokenizer(text["tokenizer"])
     unheld = [*text, *about, *(["dtype"] if dtype != "float32" else [])]
-    if to == "allennlp" and unheld:
-        raise ValueError(f"--{unheld[0]}: the published layout (--to allennlp) cannot hold it; leave it out")
+    if to != "folder" and unheld:
+        raise ValueError(f"--{unheld[0]}: the published layout (--to {to}) cannot hold it; leave it out")
 
 
 def _changed(checkpoint: "Checkpoint", text: dict[str, Any], about: dict[str, Any]) -> "Checkpoint":

@@ -2,9 +2,12 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elmokit.cli.parameters import PathOrName
+
+if TYPE_CHECKING:
+    from elmokit.config import BiLMConfig
 
 FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".pkl", ".dic", ".txt", ".md"}
 
@@ -59,9 +62,7 @@ def describe(model: str) -> dict[str, Any]:
         "cell": bilm.cell_dim,
         "projection": bilm.projection_dim or "none",
         "reads": bilm.reads,
-        "filters": bilm.char_cnn and [list(pair) for pair in bilm.char_cnn.filters],
-        "highways": bilm.char_cnn and bilm.char_cnn.highways,
-        "input_words": bilm.word_table and bilm.word_table.words,
+        **_word_sizes(bilm),
         "language_model": checkpoint.head is not None,
         "vocabulary": None if checkpoint.vocabulary is None else len(checkpoint.vocabulary),
         "tokenizer": config.text.tokenizer,
@@ -71,6 +72,16 @@ def describe(model: str) -> dict[str, Any]:
         "license": config.license,
         "files": {file.name: _measure(file) for file in _files(path)},
     }
+
+
+def _word_sizes(bilm: "BiLMConfig") -> dict[str, Any]:
+    """Sizes of what makes a word's vector."""
+    sizes: dict[str, Any] = {}
+    if bilm.word_table is not None:
+        sizes["input_words"] = bilm.word_table.words
+    if bilm.char_cnn is not None:
+        sizes |= {"filters": [list(pair) for pair in bilm.char_cnn.filters], "highways": bilm.char_cnn.highways}
+    return sizes
 
 
 def _files(path: Path) -> list[Path]:
