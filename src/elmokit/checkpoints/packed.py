@@ -4,6 +4,7 @@ Only what the loaders use is here. Nothing is written to disk; a file's bytes ar
 asked for.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -83,8 +84,11 @@ class PackedPath:
         """The file's bytes.
 
         Raises:
+            FileNotFoundError: The archive has no such file.
             FormatError: They are damaged in the archive.
         """
+        if not self.is_file():
+            raise FileNotFoundError(errno.ENOENT, "no such file in the archive", str(self))
         return self.archive.read(self.inside)
 
     def open(self, mode: str = "rb") -> BytesIO:

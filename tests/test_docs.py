@@ -1,0 +1,65 @@
+"""The migration guide keeps its word: its new lines run, on small models in the places of the published ones."""
+
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GUIDES = ("docs/migrating.md", "docs/migrating.zh-CN.md")
+MODELS = ROOT / "tests/golden/data/models"
+SMALL = "allennlp/models/elmo/2x1024_128_2048cnn_1xhighway/elmo_2x1024_128_2048cnn_1xhighway"
+
+
+def blocks(guide: str, language: str) -> list[str]:
+    """Fenced code: `python` is new and runs, `py` is old."""
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def without_comments(code: str) -> str:
+    """Comments are in the reader's language."""
+    return re.sub(r" *#.*", "", code)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds small models under the addresses of published ones."""
+    folder = tmp_path / "mirror"
+    small = folder / "s3-us-west-2.amazonaws.com" / SMALL
+    small.parent.mkdir(parents=True)
+    shutil.copy(MODELS / "random_tiny/options.json", f"{small}_options.json")
+    shutil.copy(MODELS / "random_tiny/weights.hdf5", f"{small}_weights.hdf5")
+    archive = folder / "vectors.nlpl.eu/repository/11/179.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted((MODELS / "manylangs_word_char").iterdir()):
+            file.write(path, path.name)
+    monkeypatch.setenv("ELMOKIT_MIRROR", str(folder))
+    monkeypatch.setenv("ELMOKIT_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.mark.usefixtures("mirror")
+@pytest.mark.filterwarnings("default:.*traditional")
+def test_new_lines_run_from_top_to_bottom() -> None:
+    names: dict[str, object] = {}
+    for code in blocks(GUIDES[0], "python"):
+        exec(compile(code, GUIDES[0], "exec"), names)
+
+
+def test_both_languages_show_the_same_code() -> None:
+    for language in ("py", "python"):
+        english, chinese = ([without_comments(code) for code in blocks(guide, language)] for guide in GUIDES)
+        assert english == chinese
+        assert english
+
+
+def test_both_languages_have_the_same_sections_and_tables() -> None:
+    shapes = []
+    for guide in GUIDES:
+        text = (ROOT / guide).read_text(encoding="utf-8")
+        shapes.append(re.findall(r"^(#+ |\|)", text, re.MULTILINE))
+    assert shapes[0] == shapes[1]
