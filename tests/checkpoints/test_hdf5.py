@@ -338,10 +338,12 @@ def test_not_hdf5_at_all(model: Path) -> None:
         load(model)
 
 
-def test_nan_is_not_refused(model: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_finite_numbers(value: float, model: Path) -> None:
     with h5py.File(model / "weights.hdf5", "r+") as file:
-        file["char_embed"][0, 0] = np.nan
-    assert load(model).bilm["words.embedding.weight"][0, 0].isnan()
+        file["CNN_proj/W_proj"][0, 0] = value
+    with pytest.raises(FormatError, match=r"weights\.hdf5: dataset CNN_proj/W_proj has values that are no finite numbers"):
+        load(model)
 
 
 # Writing

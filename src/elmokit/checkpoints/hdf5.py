@@ -69,7 +69,7 @@ def load_hdf5(options_path: AnyPath, weights_path: AnyPath) -> Checkpoint:
             entries.append(entry)
         _refuse_others(set(datasets) - {entry.dataset for entry in entries}, weights_path, options_path)
         words = load_input_words(weights_path, config.word_table.words) if config.word_table else None
-        bilm = {entry.name: _read(datasets[entry.dataset][0], entry) for entry in entries}
+        bilm = {entry.name: _read(*datasets[entry.dataset], entry) for entry in entries}
     return Checkpoint(config=ElmoConfig(bilm=config), bilm=bilm, input_words=words, origin=origin)
 
 
@@ -178,9 +178,11 @@ def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
     return found
 
 
-def _read(dataset: h5py.Dataset, entry: TensorLayout) -> Tensor:
+def _read(dataset: h5py.Dataset, path: AnyPath, entry: TensorLayout) -> Tensor:
     """Read one dataset as float32 and turn it to our layout."""
     array = np.empty(dataset.shape, np.float32)
     dataset.read_direct(array)
+    if not np.isfinite(array).all():  # the format has no checksums: this much of what damage does can be seen
+        raise FormatError(f"{path}: dataset {entry.dataset} has values that are no finite numbers; is it damaged?")
     tensor = torch.from_numpy(array.reshape(entry.dataset_shape[-3:]))
     return tensor.permute(*reversed(range(tensor.dim()))).contiguous() if entry.transposed else tensor
