@@ -317,6 +317,23 @@ def test_a_bare_tar_keeps_the_checksums_of_its_formats(tmp_path: Path) -> None:
         load_checkpoint(packed)
 
 
+def test_files_after_a_damaged_header_are_missed(tmp_path: Path) -> None:
+    """tarfile takes it for the end: the vocabulary, which comes last and may be absent, would be lost without a word."""
+    trained(tmp_path / "model")
+    packed = pack(tmp_path / "model", tmp_path / "x.tar")
+    data = bytearray(packed.read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        last = tar.getmembers()[-1]
+    assert last.name == "vocab.txt"
+    packed.write_bytes(data[: last.offset_data + 3])
+    with pytest.raises(FormatError, match=r"vocab\.txt should have \d+ bytes and the archive ends before"):
+        load_checkpoint(packed)
+    data[last.offset + 100] ^= 1
+    packed.write_bytes(data)
+    with pytest.raises(FormatError, match=r"byte [\d,]+ of the tar: neither a file nor its end"):
+        load_checkpoint(packed)
+
+
 def test_json_in_an_archive_names_its_place(model: Path, tmp_path: Path) -> None:
     (model / "options.json").write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(FormatError, match=r"x\.zip/options\.json: expected a JSON object"):

@@ -170,6 +170,11 @@ def test_blocks_that_lie(contents: bytes, says: str) -> None:
         read_table(block_of(contents), "here")
 
 
+def test_blocks_that_are_not_in_order() -> None:
+    with pytest.raises(FormatError, match=r"here, byte \d+: the keys of this block are not in order"):
+        read_table(table({b"b": b"1", b"a": b"2"}, block=1), "here")
+
+
 def test_too_many_entries() -> None:
     many = table({i.to_bytes(3, "big"): b"" for i in range(100_002)}, block=2**30)
     with pytest.raises(FormatError, match="one too many"):
