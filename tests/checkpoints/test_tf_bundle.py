@@ -171,8 +171,12 @@ def test_blocks_that_lie(contents: bytes, says: str) -> None:
 
 
 def test_blocks_that_are_not_in_order() -> None:
+    written = bytearray()
+    handles = [tf_bundles.add_block(written, [(key, b"")]) for key in (b"b", b"a")]
+    index = tf_bundles.add_block(written, zip((b"c", b"d"), handles, strict=True))
+    written += (tf_bundles.varint(0) * 2 + index).ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
     with pytest.raises(FormatError, match=r"here, byte \d+: the keys of this block are not in order"):
-        read_table(table({b"b": b"1", b"a": b"2"}, block=1), "here")
+        read_table(bytes(written), "here")
 
 
 def test_too_many_entries() -> None:
