@@ -1,14 +1,15 @@
-"""A trained-like language model that ships: bilm-tf's recorded weights, its softmax and its words."""
+"""Language models with recorded losses: bilm-tf's weights, its softmax and its words."""
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from tests.golden.cases import DATA, Case, load_case
-from tests.golden.test_loss_cases import bilm_of
+from tests.golden.test_loss_cases import WORD_CASES, checkpoint_of
 
 from elmokit.checkpoints.checkpoint import Checkpoint
-from elmokit.config import ElmoConfig, TextConfig
 from elmokit.lm.language_model import LanguageModel
 from elmokit.lm.load import load_language_model
 from elmokit.text.readers import WordReader
@@ -33,16 +34,25 @@ class Golden(NamedTuple):
         return [line.split() for line in (DATA / "training/train.txt").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.fixture(scope="session", params=["train_loss_char", "train_loss_char_tanh_noskip"])
-def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
-    case = load_case(request.param)
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    bilm = bilm_of(case, folder)
-    checkpoint = Checkpoint(
-        config=ElmoConfig(bilm=bilm.config, text=TextConfig(tokenizer="whitespace")),
-        bilm=bilm.state_dict(),
-        head={"weight": case.tensor("var/lm/softmax/W"), "bias": case.tensor("var/lm/softmax/b")},
+def golden_of(case: Case, folder: Path) -> Golden:
+    """Build the model of a recorded case."""
+    weight = case.arrays.get("var/lm/softmax/W", case.arrays.get("var/lm/embedding"))  # the latter where it is tied
+    assert weight is not None
+    checkpoint = dataclasses.replace(
+        checkpoint_of(case, folder),
+        head={"weight": torch.from_numpy(weight), "bias": case.tensor("var/lm/softmax/b")},
         vocabulary=Vocabulary.load(DATA / "training/vocab.txt"),
-        origin=request.param,
     )
     return Golden(case, checkpoint, *load_language_model(checkpoint))
+
+
+@pytest.fixture(scope="session", params=["train_loss_char", "train_loss_char_tanh_noskip"])
+def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
+    """A model that reads characters."""
+    return golden_of(load_case(request.param), tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session", params=WORD_CASES)
+def word_golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Golden:
+    """A model that looks words up; the softmax of one is tied to its table."""
+    return golden_of(load_case(request.param, shared / "golden"), tmp_path_factory.mktemp(request.param))

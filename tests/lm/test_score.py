@@ -72,7 +72,7 @@ def test_each_target_by_the_equations(golden: Golden) -> None:
         assert score.unknown.tolist() == [word not in golden.vocabulary for word in sentence]
 
 
-def test_a_stream_has_the_losses_that_bilm_tf_recorded(golden: Golden) -> None:
+def check_recorded_losses(golden: Golden) -> None:
     """Four streams side by side there; here each by itself, sentence by sentence, the state carried."""
     lexicon = Lexicon(golden.vocabulary, golden.reader)
     rows, window = golden.case.arrays["b0_token_ids"].shape
@@ -93,16 +93,32 @@ def test_a_stream_has_the_losses_that_bilm_tf_recorded(golden: Golden) -> None:
         assert losses == pytest.approx(golden.case.arrays[f"b{number}_losses"], abs=TOLERANCE)
 
 
-def test_one_sentence_sums_to_its_perplexity_to_the_last_bit(golden: Golden) -> None:
+def test_a_stream_has_the_losses_that_bilm_tf_recorded(golden: Golden) -> None:
+    check_recorded_losses(golden)
+
+
+def test_a_model_that_looks_words_up_has_the_recorded_losses(word_golden: Golden) -> None:
+    check_recorded_losses(word_golden)
+    one, other = scorer_of(word_golden)([["The", "unheard-of", "."], ["The", "qqq", "."]])
+    np.testing.assert_allclose(one.forward, other.forward, rtol=0, atol=TOLERANCE, err_msg="such words are <UNK> as inputs too")
+    check_sum_is_perplexity(word_golden, ["The", "unheard-of", "."])
+
+
+def check_sum_is_perplexity(golden: Golden, sentence: list[str]) -> None:
+    """To the last bits."""
+    score = scorer_of(golden)([sentence])[0]
+    said = perplexity(golden.model, golden.vocabulary, [sentence], golden.reader)
+    targets = len(sentence) + 1
+    assert math.exp(-math.fsum(score.forward) / targets) == pytest.approx(said.forward, rel=1e-14)
+    assert math.exp(-math.fsum(score.backward) / targets) == pytest.approx(said.backward, rel=1e-14)
+    both = math.fsum(score.forward) + math.fsum(score.backward)
+    assert math.exp(-both / 2 / targets) == pytest.approx(said.mean, rel=1e-14)
+    assert score.unknown.mean() == pytest.approx(said.oov)
+
+
+def test_one_sentence_sums_to_its_perplexity(golden: Golden) -> None:
     for sentence in (golden.text[0], ["unheard-of"], golden.text[1] * 60):
-        score = scorer_of(golden)([sentence])[0]
-        said = perplexity(golden.model, golden.vocabulary, [sentence], golden.reader)
-        targets = len(sentence) + 1
-        assert math.exp(-math.fsum(score.forward) / targets) == pytest.approx(said.forward, rel=1e-14)
-        assert math.exp(-math.fsum(score.backward) / targets) == pytest.approx(said.backward, rel=1e-14)
-        both = math.fsum(score.forward) + math.fsum(score.backward)
-        assert math.exp(-both / 2 / targets) == pytest.approx(said.mean, rel=1e-14)
-        assert score.unknown.mean() == pytest.approx(said.oov)
+        check_sum_is_perplexity(golden, sentence)
 
 
 def test_a_stream_sums_to_its_perplexity(golden: Golden) -> None:

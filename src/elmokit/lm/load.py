@@ -33,7 +33,7 @@ def load_head(checkpoint: Checkpoint) -> tuple[SoftmaxHead, Vocabulary]:
         missing = "language-model head" if checkpoint.head is None else "vocabulary for its language-model head"
         raise ValueError(
             f"{checkpoint.origin}: has no {missing}, so it cannot predict words, nor score text; "
-            "the bundled en-small can, and so can a model that `elmo pretrain` wrote"
+            "the bundled en-small can, what `elmo pretrain` wrote, and bilm-tf's own training folders"
         )
     with torch.device("meta"):  # neither memory nor time for values that are replaced at once
         head = SoftmaxHead(len(checkpoint.vocabulary), checkpoint.config.bilm.output_dim)
