@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tests.checkpoints.small_models import full_checkpoint
+from tests.checkpoints.tf_bundles import write_saved_model
 
 from elmokit.checkpoints.checkpoint import random_checkpoint
-from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.folder import save_folder, sha256
 from elmokit.checkpoints.hdf5 import save_hdf5
 from elmokit.cli import info
 from elmokit.cli.commands.info import describe
@@ -88,3 +93,24 @@ def test_a_model_that_is_missing_or_damaged_is_named(folder: Path, capsys: pytes
     output = capsys.readouterr()
     assert "model.safetensors" in output.err
     assert output.out == ""
+
+
+def test_what_tensorflow_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All files of a SavedModel, its mix of layers, and that its reader was never tried on the originals."""
+    mix: dict[str, Any] = {"aggregation/weights": np.array([0.5, -1, 2], np.float32), "aggregation/scaling": np.float32(1.5)}
+    write_saved_model(tmp_path / "hub", full_checkpoint(), shards=2, **mix)
+    assert main(["info", str(tmp_path / "hub")]) == 0
+    printed = capsys.readouterr().out
+    assert "unverified on the original files" in printed
+    assert "layer mixes       1.5·softmax(0.5, -1, 2)" in printed
+    files = {"saved_model.pb", "variables.index", "variables.data-00000-of-00002", "variables.data-00001-of-00002"}
+    assert describe(str(tmp_path / "hub"))["files"].keys() == files
+
+
+def test_archives(folder: Path, tmp_path: Path) -> None:
+    """One file with one checksum, and all that is in it."""
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "gztar", folder))
+    facts, expected = describe(str(packed)), describe(str(folder))
+    assert facts["files"] == {"packed.tar.gz": {"bytes": packed.stat().st_size, "sha256": sha256(packed)}}
+    same = facts.keys() - {"model", "format", "files"}
+    assert {key: facts[key] for key in same} == {key: expected[key] for key in same}

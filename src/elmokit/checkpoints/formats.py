@@ -1,11 +1,14 @@
 """What a file or folder is: each format is recognized by what is there, in a folder and in an archive alike.
 
-config.json of model_type "elmo"        our model folder
-char.dic, word.dic, encoder.pkl, …      a model of ELMoForManyLangs
-weights.th                              an AllenNLP task model
-saved_model.pb                          a SavedModel of TensorFlow Hub or DeepPavlov
-options.json, an HDF5 file              the published layout (NLPL: model.hdf5, else the first one)
-checkpoint, *.index, *.data-…           a training folder of bilm-tf
+    config.json of model_type "elmo"        our model folder
+    char.dic, word.dic, encoder.pkl, …      a model of ELMoForManyLangs
+    weights.th                              an AllenNLP task model
+    saved_model.pb                          a SavedModel of TensorFlow Hub or DeepPavlov
+    options.json, an HDF5 file              the published layout (NLPL: model.hdf5, else the first one)
+    checkpoint, *.index, *.data-…           a training folder of bilm-tf
+
+The first that fits counts. So of a training folder that also holds its weights as HDF5, these are read, which have no
+softmax; name its file `checkpoint` to have that too.
 """
 
 from pathlib import Path

@@ -28,7 +28,7 @@ def convert(
     What the new format cannot hold is said. What the old one does not say (the tokenizer, for one) may be given.
 
     Args:
-        source: A bundled name, a model folder, or a folder with `options.json` and an HDF5 weight file, or one of these two.
+        source: A bundled or published name, or a folder, archive or file of any known format.
         target: The folder to write: new or empty, or one written by this command before, which is replaced.
         to: `folder` for a model folder of elmokit, `allennlp` for `options.json` and `weights.hdf5`, `manylangs` for the
             files of ELMoForManyLangs, if the model came from there.

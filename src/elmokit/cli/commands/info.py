@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from elmokit.cli.parameters import PathOrName
 
 if TYPE_CHECKING:
+    from elmokit.checkpoints.checkpoint import Checkpoint
     from elmokit.config import BiLMConfig
 
-FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".pkl", ".dic", ".txt", ".md"}
+FILES_OF_MODELS = {".json", ".safetensors", ".hdf5", ".h5", ".pkl", ".dic", ".index", ".pb", ".th", ".txt", ".md"}
 
 
 def info(model: PathOrName = "en-small", *, json: bool = False) -> None:
     """Say what a model is: format, sizes, layers, languages, license and checksums.
 
     Args:
-        model: A bundled name, a model folder, or a folder with `options.json` and an HDF5 weight file, or one of these two.
+        model: A bundled or published name, or a folder, archive or file of any known format.
         json: Print one JSON object instead of lines to read.
 
     Raises:
@@ -63,6 +64,7 @@ def describe(model: str) -> dict[str, Any]:
         "projection": bilm.projection_dim or "none",
         "reads": bilm.reads,
         **_word_sizes(bilm),
+        **_mixes(checkpoint),
         "language_model": checkpoint.head is not None,
         "vocabulary": None if checkpoint.vocabulary is None else len(checkpoint.vocabulary),
         "tokenizer": config.text.tokenizer,
@@ -84,11 +86,20 @@ def _word_sizes(bilm: "BiLMConfig") -> dict[str, Any]:
     return sizes
 
 
+def _mixes(checkpoint: "Checkpoint") -> dict[str, Any]:
+    """What tasks learned of the layers, if that came with the model."""
+    mixes = [f"{mix.gamma:.4g}·softmax({', '.join(f'{weight:.4g}' for weight in mix.weights)})" for mix in checkpoint.mixes]
+    return {"layer_mixes": mixes} if mixes else {}
+
+
 def _files(path: Path) -> list[Path]:
-    """The files of a model: all of a folder that may belong to one, or the single file named."""
+    """The files of a model: all of a folder that may belong to one (a SavedModel has a folder in it), or the one file named."""
+    from elmokit.checkpoints.tf_bundle import is_shard
+
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.is_file() and file.suffix in FILES_OF_MODELS)
+    files = [file for file in (*path.iterdir(), *(path / "variables").glob("*")) if file.is_file()]
+    return sorted(file for file in files if file.suffix in FILES_OF_MODELS or is_shard(file.name))
 
 
 def _measure(file: Path) -> dict[str, Any]:
