@@ -101,6 +101,16 @@ def test_every_format_in_every_archive(kind: str, make: Make, top: str, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == [f"packed{kind}"]  # nothing was unpacked
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_manylangs_in_every_archive(kind: str, shared: Path, tmp_path: Path) -> None:
+    """Its dictionaries, pickles and architecture, by the base name of a path that is not there."""
+    folder = shared / "golden/models/manylangs_word_char"
+    loaded, expected = load_checkpoint(pack(folder, tmp_path / f"144{kind}", "144/")), load_checkpoint(folder)
+    assert same_tensors(loaded.bilm, expected.bilm)
+    assert (loaded.config, loaded.input_words) == (expected.config, expected.input_words)
+    assert loaded.input_characters == expected.input_characters
+
+
 def test_files_without_compression(model: Path, tmp_path: Path) -> None:
     assert same_tensors(load_checkpoint(pack(model, tmp_path / "x.zip", method=zipfile.ZIP_STORED)).bilm, EXPECTED.bilm)
 
