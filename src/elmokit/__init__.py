@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from elmokit.embedding.elmo import Elmo
     from elmokit.embedding.module import ElmoEmbedding, ElmoOutput
     from elmokit.errors import FormatError
+    from elmokit.lm.fill import Fill
+    from elmokit.lm.score import Score
     from elmokit.model.scalar_mix import ScalarMix
     from elmokit.text.batch import WordBatch
     from elmokit.text.tokenizers import Token
@@ -22,8 +24,10 @@ __all__ = [
     "ElmoConfig",
     "ElmoEmbedding",
     "ElmoOutput",
+    "Fill",
     "FormatError",
     "ScalarMix",
+    "Score",
     "Token",
     "WordBatch",
     "__version__",
@@ -34,8 +38,10 @@ _HOMES = {
     "ElmoConfig": "config",
     "ElmoEmbedding": "embedding.module",
     "ElmoOutput": "embedding.module",
+    "Fill": "lm.fill",
     "FormatError": "errors",
     "ScalarMix": "model.scalar_mix",
+    "Score": "lm.score",
     "Token": "text.tokenizers",
     "WordBatch": "text.batch",
 }
