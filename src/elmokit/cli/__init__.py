@@ -12,12 +12,29 @@ if TYPE_CHECKING:
     from elmokit.cli.commands.demo import demo
     from elmokit.cli.commands.download import download
     from elmokit.cli.commands.embed import embed
+    from elmokit.cli.commands.fill import fill
+    from elmokit.cli.commands.generate import generate
     from elmokit.cli.commands.info import info
     from elmokit.cli.commands.models import models
     from elmokit.cli.commands.perplexity import perplexity
     from elmokit.cli.commands.pretrain import pretrain
+    from elmokit.cli.commands.score import score
+    from elmokit.cli.commands.static import static
 
-__all__ = ["convert", "demo", "download", "embed", "info", "models", "perplexity", "pretrain"]
+__all__ = [
+    "convert",
+    "demo",
+    "download",
+    "embed",
+    "fill",
+    "generate",
+    "info",
+    "models",
+    "perplexity",
+    "pretrain",
+    "score",
+    "static",
+]
 
 
 if not TYPE_CHECKING:  # type checkers would take any name for a command
