@@ -10,13 +10,14 @@ import pytest
 from tests.checkpoints import web as pages
 from tests.checkpoints.small_models import full_checkpoint, same_tensors
 from tests.checkpoints.web import Web
+from tests.golden.cases import DATA
 
 from elmokit import Elmo
 from elmokit.checkpoints import fetch as fetch_module
 from elmokit.checkpoints.fetch import Source, as_address, fetch_published_file, locate
 from elmokit.checkpoints.folder import save_folder
 from elmokit.checkpoints.hdf5 import save_hdf5
-from elmokit.checkpoints.load import load_checkpoint, resolve_path
+from elmokit.checkpoints.load import load_checkpoint
 from elmokit.checkpoints.registry import published_models
 from elmokit.cli.commands.info import describe
 
@@ -151,12 +152,16 @@ def test_a_dead_address_is_said_to_be_dead(web: Web, monkeypatch: pytest.MonkeyP
 
 
 def test_the_chinese_model_wants_traditional_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said once."""
     monkeypatch.setenv("ELMOKIT_MIRROR", str(tmp_path))
     place = tmp_path / "vectors.nlpl.eu" / "repository" / "11" / "179.zip"
     place.parent.mkdir(parents=True)
-    place.write_bytes(b"PK")
-    with pytest.warns(UserWarning, match="manylangs/zh expects traditional characters"):
-        assert resolve_path("manylangs/zh").name == "179.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        for path in (DATA / "models/manylangs_word_char").iterdir():
+            archive.write(path, path.name)
+    with pytest.warns(UserWarning, match="trained on traditional characters") as said:
+        load_checkpoint("manylangs/zh")
+    assert len(said) == 1
 
 
 def test_a_revision_is_for_the_hub(mirror: Path, hdf5: Path) -> None:

@@ -1,6 +1,7 @@
 """`ElmoEmbedding` in a torch model."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.golden.cases import load_case
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from elmokit.checkpoints.checkpoint import LayerMix
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.module import ElmoEmbedding, ElmoOutput
 from elmokit.model.scalar_mix import ScalarMix
@@ -182,3 +184,21 @@ def test_a_tagger_learns(elmo: Elmo) -> None:
         torch.autograd.backward(loss)
         optimizer.step()
     assert loss < 0.05
+
+
+@pytest.mark.parametrize("norm", [0, 1])
+def test_it_begins_with_the_mixes_that_came_with_a_model(own: Elmo, norm: int) -> None:
+    case = load_case(f"tiny_elmo_ln{norm}_keep0")
+    settings = case.facts["call"]["set_after_construction"]
+    mixes = tuple(LayerMix(tuple(mix["scalar_parameters"]), mix["gamma"], bool(norm)) for mix in settings)
+    own.checkpoint = dataclasses.replace(own.checkpoint, mixes=mixes)
+    embedding = ElmoEmbedding.with_mixes_of(own, trainable=True).eval()
+    output = embedding(case.batches[0])
+    for i, mix_BTD in enumerate(output.mixes):
+        np.testing.assert_allclose(mix_BTD.detach().numpy(), case.arrays[f"b0_rep{i}"], atol=1e-4)
+    assert all(parameter.requires_grad for parameter in embedding.parameters())
+
+
+def test_no_mixes_came_with_a_model(elmo: Elmo) -> None:
+    with pytest.raises(ValueError, match="no mixes came with this model"):
+        ElmoEmbedding.with_mixes_of(elmo)

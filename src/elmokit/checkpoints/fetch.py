@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -99,8 +98,6 @@ def with_facts(checkpoint: Checkpoint, name: str) -> Checkpoint:
 
 def _published(model: PublishedModel, source: Source) -> Path:
     """A model of the registry: its folder, or the archive that is all of it."""
-    if model.caution:
-        warnings.warn(model.caution, stacklevel=5)
     cache = cache_folder(source.cache_dir)
     folder = folder_of_model(model, cache)
     try:

@@ -47,8 +47,6 @@ class PublishedModel:
     """The file that `files`, parts of it, make one behind the other."""
     notes: tuple[str, ...] = ()
     """What to know before it is used."""
-    caution: str | None = None
-    """A note that is also said, as a warning, when the model is loaded."""
 
 
 def all_models() -> Iterator[PublishedModel]:
@@ -212,8 +210,7 @@ def _manylangs() -> Iterator[PublishedModel]:
             languages=("zh-Hant",) if is_chinese else (code,),
             license="MIT",
             files=(_nlpl_zip(11, number),),
-            notes=(("traditional characters",) if is_chinese else ()) + ("ELMoForManyLangs, trained on 20 million words",),
-            caution=f"manylangs/zh {chinese}" if is_chinese else None,
+            notes=((chinese,) if is_chinese else ()) + ("ELMoForManyLangs, trained on 20 million words",),
         )
     simplified = _file("http://39.96.43.154/zhs.model.tar.bz2")
     notes = ("ELMoForManyLangs, simplified characters", "its address is reported dead")

@@ -68,6 +68,28 @@ class ElmoEmbedding(nn.Module):
         else:
             self.register_buffer(SHA256, torch.frombuffer(bytearray(fingerprint(elmo.bilm)), dtype=torch.uint8))
 
+    @classmethod
+    def with_mixes_of(cls, elmo: Elmo, dropout: float = 0.5, trainable: bool = False) -> Self:
+        """Begin with the mixes that came with a model, as with an AllenNLP task archive, instead of plain means.
+
+        Args:
+            elmo: The model.
+            dropout: Probability of dropping a number of a mix in training.
+            trainable: Whether the biLM learns too.
+
+        Raises:
+            ValueError: None came with it.
+        """
+        came = elmo.checkpoint.mixes
+        if not came:
+            raise ValueError(f"{elmo.checkpoint.origin}: no mixes came with this model; say ElmoEmbedding(elmo)")
+        embedding = cls(elmo, len(came), dropout, trainable)
+        for number, (weights, gamma, layer_norm) in enumerate(came):
+            mix = ScalarMix(elmo.num_layers, layer_norm, list(weights))
+            nn.init.constant_(mix.gamma, gamma)
+            embedding.mixes[number] = mix.to(elmo.device)
+        return embedding
+
     @property
     def dim(self) -> int:
         """D: width of each mix."""

@@ -56,7 +56,7 @@ def _fetch(model: "PublishedModel", out: Path | str | None) -> None:
     for path, file in zip(paths, [model.joined] if model.joined else model.files, strict=True):
         verify(path, file, str(path))
         _tell(path, file)
-    for note in [*model.notes, *([model.caution] if model.caution else [])]:
+    for note in model.notes:
         print(f"note: {note}")
     print(f"license: {model.license or 'not known'}")
 
