@@ -43,7 +43,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("mirror")
-@pytest.mark.filterwarnings("default:.*traditional")
+@pytest.mark.filterwarnings("ignore:.*traditional characters:UserWarning")
 def test_new_lines_run_from_top_to_bottom() -> None:
     names: dict[str, object] = {}
     for code in blocks(GUIDES[0], "python"):

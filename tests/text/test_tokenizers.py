@@ -122,8 +122,8 @@ def test_time_grows_with_length_not_with_its_square(piece: str) -> None:
         return time.process_time() - began
 
     tokenize("中国")
-    # Sixteen times the text: the square would take 256 times as long.
-    assert seconds(80_000) < 60 * max(min(seconds(5_000) for _ in range(3)), 0.005)
+    # Sixteen times the text: the square would take 256 times as long. The least of some tries, since others use the machine.
+    assert min(seconds(80_000) for _ in range(3)) < 80 * max(min(seconds(5_000) for _ in range(3)), 0.005)
 
 
 def gold_tokens(path: Path) -> Iterator[tuple[str, set[tuple[int, int]]]]:
