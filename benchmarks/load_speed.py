@@ -90,9 +90,7 @@ def main() -> None:
         folder = Path(scratch) / "model"
         checkpoint = load_hdf5(*options.files)
         save_folder(checkpoint, folder)
-        print(
-            f"{checkpoint.parameters / 1e6:.1f} M parameters, {options.threads} thread(s), {options.repeats} processes each"
-        )
+        print(f"{checkpoint.parameters / 1e6:.1f} M parameters, {options.threads} thread(s), {options.repeats} processes each")
         print(f"{'seconds':24}  {'loaded':>7}  {'first vector':>12}")
         report("model folder", runs(folder, options.threads, options.repeats))
         report("options.json and HDF5", runs(options.files[1], options.threads, options.repeats))

@@ -152,6 +152,7 @@ def test_an_unknown_pooling(elmo: Elmo) -> None:
         ({"precision": "int8"}, "precision='int8': this version computes in \"float32\" only"),
         ({"revision": "main"}, "revision is for models of the Hub, and en-small is on this machine"),
         ({"device": "warp"}, "device='warp': not there or not known to PyTorch"),
+        ({"device": "meta"}, "device='meta': not there or not known to PyTorch"),
     ],
 )
 def test_options_of_loading_that_do_not_fit(options: dict[str, Any], message: str) -> None:

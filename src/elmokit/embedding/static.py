@@ -175,6 +175,9 @@ def _averages(
             chunk.clear()
             gathered = 0
     encoder(chunk)
+    if not counts_N.all():
+        gone = words[int(np.flatnonzero(counts_N == 0)[0])]
+        raise ValueError(f"the text changed while it was read: {gone!r} stood there when words were counted, and is gone")
     for start in range(0, len(words), WORDS_AT_ONCE):
         part = slice(start, start + WORDS_AT_ONCE)
         yield sums_ND[part] / counts_N[part, None]

@@ -18,6 +18,8 @@ def choose_device(name: str | torch.device, option: str = "device=") -> torch.de
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'{option}{str(name)!r}: not there or not known to PyTorch; say "auto", "cpu" or "cuda"') from error
     return device

@@ -61,4 +61,4 @@ class Context:
         """Give log_p_V in nats: each word's logarithmic probability to come next, in float64, on the CPU."""
         assert self.h_1P is not None  # a mark was read at the beginning
         scores_V: Tensor = self.model.head(self.h_1P)[0]
-        return scores_V.double().log_softmax(-1).cpu()
+        return scores_V.cpu().double().log_softmax(-1)  # not every device has float64

@@ -80,7 +80,7 @@ def stream_perplexity(
     sums, targets, state = np.zeros(2), 0, None
     for text in SentenceStreams(iter(counter), rows, window):
         losses, state = model(lm_batch(text, characters, size, model.head.bias.device), state)
-        sums += [losses.forward_N.double().sum().item(), losses.backward_N.double().sum().item()]
+        sums += [losses_N.cpu().double().sum().item() for losses_N in losses]  # not every device has float64
         targets += len(losses.forward_N)
     if not targets:
         raise ValueError("there is no sentence to score: the text is empty")

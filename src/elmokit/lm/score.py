@@ -136,7 +136,7 @@ class Scorer:
             batch = lm_batch(window, numbers.characters, len(self.vocabulary), self.model.head.bias.device)
             losses, state = self.model(batch, state)
             for log_p_BT, asked_BT, losses_N in zip(log_p_2BT, window[1::2], losses, strict=True):
-                log_p_BT[:, start : start + WINDOW][asked_BT != NOTHING] = -losses_N.double().cpu().numpy()
+                log_p_BT[:, start : start + WINDOW][asked_BT != NOTHING] = -losses_N.cpu().double().numpy()
         if self.carry_state:
             self.state = state
         ends = [len(sentence) + 1 for sentence in sentences]

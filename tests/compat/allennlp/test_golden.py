@@ -165,7 +165,7 @@ def test_masked_words_are_read_as_zero_vectors(tiny_files: Files) -> None:
     ids = batch_to_ids([["a", "long", "row"], ["short"]])
     with torch.no_grad():
         x_BTP = encoder(ids)["token_embedding"]
-        zeros_EW = torch.zeros(encoder._network[0].config.embedding_dim, ids.shape[-1])
+        zeros_EW = torch.zeros(encoder._char_embedding_weights.shape[1], ids.shape[-1])
         convolutions = [module for name, module in encoder.named_children() if name.startswith("char_conv")]
         x_F = torch.cat([torch.relu(convolution(zeros_EW).amax(-1)) for convolution in convolutions])
         expected_P = encoder._projection(encoder._highways(x_F))

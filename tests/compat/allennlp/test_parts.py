@@ -2,6 +2,7 @@
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from elmokit.compat.allennlp import (
     LstmCellWithProjection,
     ScalarMix,
     _ElmoBiLm,
+    _ElmoCharacterEncoder,
     add_sentence_boundary_token_ids,
     batch_to_ids,
     remove_sentence_boundaries,
@@ -96,6 +98,8 @@ def test_scalar_mix() -> None:
     assert not any(parameter.requires_grad for parameter in mix.parameters())
     with pytest.raises(ValueError, match="to mix 2"):
         mix([torch.zeros(1, 2, 3)])
+    with pytest.raises(ValueError, match="initial_scalar_parameters must be 2 numbers, not 3"):
+        ScalarMix(2, initial_scalar_parameters=[0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="mask"):
         ScalarMix(2, do_layer_norm=True)([torch.zeros(1, 2, 3)] * 2)
 
@@ -169,6 +173,20 @@ def test_some_rows_forget() -> None:
 def test_recurrent_dropout_is_declined() -> None:
     with pytest.raises(ValueError, match="recurrent_dropout_probability must be 0, not 0.1"):
         ElmoLstm(3, 3, 4, 1, recurrent_dropout_probability=0.1)
+
+
+def test_several_threads_may_encode_words(tiny_files: Files) -> None:
+    encoder = _ElmoCharacterEncoder(*tiny_files)
+    ids = [batch_to_ids([[f"word{number}", "bank"]]) for number in range(8)]
+    with torch.no_grad():
+        expected = [encoder(one)["token_embedding"] for one in ids]
+
+    def encode(number: int) -> bool:
+        with torch.no_grad():
+            return torch.equal(encoder(ids[number % 8])["token_embedding"], expected[number % 8])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(encode, range(200)))
 
 
 def test_a_given_module_is_used(tiny_files: Files) -> None:

@@ -8,7 +8,6 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from elmokit.checkpoints.allennlp_layout import part, words_from_allennlp, words_to_allennlp
 from elmokit.checkpoints.checkpoint import Checkpoint
@@ -17,6 +16,7 @@ from elmokit.compat.allennlp.characters import batch_to_ids
 from elmokit.compat.allennlp.files import read_checkpoint
 from elmokit.compat.allennlp.highway import Highway
 from elmokit.compat.allennlp.lstm import ElmoLstm
+from elmokit.compat.allennlp.network import Borrowed
 from elmokit.config import CharCnnConfig
 from elmokit.model.char_cnn import CharCnn
 from elmokit.text.vocabulary import BOS, EOS
@@ -60,7 +60,7 @@ class _ElmoCharacterEncoder(nn.Module):
                 f"{checkpoint.origin}: AllenNLP's classes read UTF-8 characters, this model does not; use elmokit.Elmo"
             )
         with torch.device("meta"):
-            self._network = (CharCnn(char_cnn, self.output_dim),)  # in a tuple it is no part of the state dict
+            self._network = Borrowed(CharCnn(char_cnn, self.output_dim))
             self._add_modules(char_cnn)
         theirs = words_to_allennlp(part(checkpoint.bilm, "words."))
         self.load_state_dict({name: tensor.clone() for name, tensor in theirs.items()}, assign=True)
@@ -102,14 +102,14 @@ class _ElmoCharacterEncoder(nn.Module):
         """
         weights = words_from_allennlp(dict(self.named_parameters()))
         masked_U = (words_UW == 0).any(1)
-        x_UP = functional_call(self._network[0], weights, (words_UW[~masked_U] - 1,))
+        x_UP = self._network(weights, words_UW[~masked_U] - 1)
         if not masked_U.any():
             read: Tensor = x_UP
             return read
         table_CE = weights["embedding.weight"]
         weights["embedding.weight"] = torch.cat([table_CE, self._char_embedding_weights[:1]])
         ids_UW = torch.where(words_UW == 0, len(table_CE), words_UW - 1)[masked_U]
-        masked_UP = functional_call(self._network[0], weights, (ids_UW,))
+        masked_UP = self._network(weights, ids_UW)
         places = torch.cat([torch.nonzero(~masked_U)[:, 0], torch.nonzero(masked_U)[:, 0]])
         together: Tensor = torch.cat([x_UP, masked_UP])[torch.argsort(places)]
         return together

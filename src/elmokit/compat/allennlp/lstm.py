@@ -7,9 +7,9 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from elmokit.checkpoints.allennlp_layout import lstm_from_allennlp, lstm_to_allennlp
+from elmokit.compat.allennlp.network import Borrowed
 from elmokit.config import BiLMConfig
 from elmokit.model.bilm import BiLM, BiLMState, reverse_rows
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
@@ -162,7 +162,7 @@ class ElmoLstm(nn.Module):
     def use_network(self, config: BiLMConfig) -> None:
         """Compute as a biLM of this configuration: AllenNLP's class knows skip connections only."""
         with torch.device("meta"):
-            self._network = (_Layers(BiLM(config)),)  # in a tuple it is no part of the state dict
+            self._network = Borrowed(_Layers(BiLM(config)))
 
     def take_weights(self, bilm: dict[str, Tensor]) -> None:
         """Take over weights named as in `BiLM.state_dict()`."""
@@ -199,8 +199,7 @@ class ElmoLstm(nn.Module):
             for number, cell in enumerate(cells):
                 prefix = f"bilm.{name}_stack.layers.{number}."
                 weights |= {prefix + kind: tensor for kind, tensor in cell.ours().items()}
-        arguments = (inputs, mask.sum(1), self._state_of(inputs))
-        layers, after = functional_call(self._network[0], weights, arguments)
+        layers, after = self._network(weights, inputs, mask.sum(1), self._state_of(inputs))
         if self.stateful:
             self._remember(after)
         read: Tensor = layers
@@ -229,7 +228,7 @@ class ElmoLstm(nn.Module):
 
 
 class _Layers(nn.Module):
-    """Both stacks of a biLM as the forward of one module, which is what `functional_call` calls."""
+    """Both stacks of a biLM as the forward of one module."""
 
     def __init__(self, bilm: BiLM) -> None:
         super().__init__()

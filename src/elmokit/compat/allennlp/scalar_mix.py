@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from elmokit.compat.allennlp.network import Borrowed
 from elmokit.model import scalar_mix
 
 
@@ -31,7 +31,10 @@ class ScalarMix(nn.Module):
         self.mixture_size = mixture_size
         self.do_layer_norm = do_layer_norm
         initial = [0.0] * mixture_size if initial_scalar_parameters is None else initial_scalar_parameters
-        self._mix = (scalar_mix.ScalarMix(mixture_size, do_layer_norm, initial),)  # in a tuple it is no part of the state dict
+        if len(initial) != mixture_size:
+            raise ValueError(f"initial_scalar_parameters must be {mixture_size} numbers, not {len(initial)}")
+        with torch.device("meta"):
+            self._mix = Borrowed(scalar_mix.ScalarMix(mixture_size, do_layer_norm))
         self.scalar_parameters = nn.ParameterList(
             nn.Parameter(torch.tensor([float(value)]), requires_grad=trainable) for value in initial
         )
@@ -56,5 +59,5 @@ class ScalarMix(nn.Module):
                 raise ValueError("do_layer_norm=True needs the mask of the tensors")
             mask = tensors[0].new_ones(tensors[0].shape[:-1], dtype=torch.bool)
         weights = {"weights": torch.cat(list(self.scalar_parameters)), "gamma": self.gamma.squeeze()}
-        mixed: Tensor = functional_call(self._mix[0], weights, (torch.stack(tensors), mask))
+        mixed: Tensor = self._mix(weights, torch.stack(tensors), mask)
         return mixed
