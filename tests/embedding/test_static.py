@@ -210,3 +210,10 @@ def test_numbers_of_a_model_on_another_dtype_are_float32(elmo: Elmo, tmp_path: P
     found = static(tmp_path / "v.bin", double, ["bank"])
     assert math.isfinite(found["bank"].sum())
     np.testing.assert_allclose(found["bank"], elmo.encode_tokens([["bank"]], layers=0)[0][0], rtol=0, atol=1e-5)
+
+
+def test_a_text_that_changes_between_its_two_readings(elmo: Elmo, tmp_path: Path) -> None:
+    readings = iter([[["river", "bank"]], [["river"]]])
+    with pytest.raises(ValueError, match="the text changed while it was read: 'bank' stood there"):
+        write_static(tmp_path / "words.txt", elmo, None, lambda: next(readings), StaticOptions(format="text"))
+    assert not list(tmp_path.iterdir())
