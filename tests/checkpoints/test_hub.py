@@ -1,18 +1,23 @@
 """Models of the Hub, against a small Hub on this machine: by its own client, in a process that knows no other Hub."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from tests.checkpoints.fake_hub import Hub, Repository
-from tests.checkpoints.small_models import SMALL, full_checkpoint, same_tensors
+from tests.checkpoints.small_models import SMALL, full_checkpoint, same_tensors, words_checkpoint
 from tests.checkpoints.web import Web
+from tests.golden.cases import DATA
 
-from elmokit.checkpoints.folder import load_folder, save_folder
+from elmokit.checkpoints.folder import save_folder
 from elmokit.checkpoints.hub import hub_id
+from elmokit.checkpoints.load import load_checkpoint
+
+MANYLANGS = DATA / "models/manylangs_word_char"
 
 # Every line is a question, and is answered by a line: the result, or the error.
 ASK = """
@@ -72,14 +77,35 @@ def published(hub: Hub, folder: Path, name: str = "me/small", others: Mapping[st
     return hub.repositories[name]
 
 
-def test_there_and_back(hub: Hub, ask: Asking, folder: Path) -> None:
+def word_table(folder: Path) -> None:
+    """A model that looks words up."""
+    save_folder(words_checkpoint(), folder)
+
+
+def words_and_characters(folder: Path) -> None:
+    """A model of ELMoForManyLangs as a model folder."""
+    save_folder(load_checkpoint(MANYLANGS), folder)
+
+
+def manylangs(folder: Path) -> None:
+    """The same as it was published; its architecture is in a file of its own."""
+    shutil.copytree(MANYLANGS, folder)
+
+
+@pytest.mark.parametrize("write", [None, word_table, words_and_characters, manylangs])
+def test_there_and_back(hub: Hub, ask: Asking, folder: Path, write: Callable[[Path], None] | None) -> None:
+    if write is not None:
+        shutil.rmtree(folder)
+        write(folder)
     upload = f"upload_to_hub(Path({str(folder)!r}), 'me/small', token='hf_right', private=True, commit_message='first')"
     where, path = ask(upload, "download_from_hub('me/small', token='hf_right')")
     repository = hub.repositories["me/small"]
     assert repository.private
     assert repository.messages == ["first"]
     assert where == f"{hub.address}/me/small/commit/{repository.branches['main']}"
-    assert same_tensors(load_folder(path).bilm, load_folder(folder).bilm)
+    back, there = load_checkpoint(path), load_checkpoint(folder)
+    assert same_tensors(back.bilm, there.bilm)
+    assert (back.config, back.input_words, back.input_characters) == (there.config, there.input_words, there.input_characters)
     assert {file.name for file in Path(path).iterdir()} == {file.name for file in folder.iterdir()}
 
 
@@ -131,6 +157,15 @@ def test_only_what_a_model_needs_is_fetched(hub: Hub, web: Web, ask: Asking, fol
     published(hub, folder, others={"training.log": b"x", "optimizer.pt": b"x"})
     (path,) = ask("download_from_hub('me/small')")
     assert not {"training.log", "optimizer.pt"} & {file.name for file in Path(path).iterdir()}
+
+
+def test_an_unpacked_task_archive_comes_with_its_options(hub: Hub, ask: Asking) -> None:
+    options = "fta/model.text_field_embedder.token_embedder_elmo.options_file"
+    hub.repositories["them/task"] = Repository()
+    hub.repositories["them/task"].commit("main", {"config.json": b"{}", "weights.th": b"x", options: b"{}", "metrics.json": b""})
+    (path,) = ask("download_from_hub('them/task')")
+    files = {file.relative_to(path).as_posix() for file in Path(path).rglob("*") if file.is_file()}
+    assert files == {"config.json", "weights.th", options}
 
 
 def test_another_kind_of_model_is_declined_before_its_weights_come(hub: Hub, web: Web, ask: Asking) -> None:

@@ -48,7 +48,8 @@ VOCABULARY_NAME = "vocab.txt"
 INPUT_WORDS_NAME = "input_words.json"
 INPUT_CHARACTERS_NAME = "input_characters.json"
 CARD_NAME = "README.md"
-_ALL_NAMES = {CONFIG_NAME, MODEL_NAME, HEAD_NAME, VOCABULARY_NAME, INPUT_WORDS_NAME, INPUT_CHARACTERS_NAME, CARD_NAME}
+FILE_NAMES = {CONFIG_NAME, MODEL_NAME, HEAD_NAME, VOCABULARY_NAME, INPUT_WORDS_NAME, INPUT_CHARACTERS_NAME, CARD_NAME}
+"""All files that a model folder may have."""
 _LAYER_MEANS = "layer_means"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
@@ -101,7 +102,7 @@ def check_target(folder: Path) -> None:
     Raises:
         ValueError: The folder and what it holds.
     """
-    refuse_other_contents(folder, _ALL_NAMES)
+    refuse_other_contents(folder, FILE_NAMES)
     if folder.exists() and any(folder.iterdir()) and not is_model_folder(folder):
         raise ValueError(f"{folder}: is no model folder, so it is not replaced; give a new or empty folder")
 
@@ -189,7 +190,7 @@ def _check_values(config: ElmoConfig, path: AnyPath) -> None:
 
 def _check_files(folder: AnyPath, files: object) -> set[str]:
     """Compare each file's SHA-256 with the one in `config.json`; gives the files' names."""
-    if not isinstance(files, dict) or not set(files) <= _ALL_NAMES or MODEL_NAME not in files:
+    if not isinstance(files, dict) or not set(files) <= FILE_NAMES or MODEL_NAME not in files:
         raise FormatError(f"{folder / CONFIG_NAME}: key files must give the SHA-256 of {MODEL_NAME} and of all others")
     for name, expected in files.items():
         path = folder / name

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from elmokit.checkpoints.allennlp_archive import WEIGHTS_NAME as TASK_WEIGHTS_NAME
 from elmokit.checkpoints.cache import is_offline
 from elmokit.checkpoints.files import read_json
+from elmokit.checkpoints.folder import CARD_NAME, CONFIG_NAME, FILE_NAMES
+from elmokit.checkpoints.manylangs import FILE_NAMES as MANYLANGS_NAMES
 from elmokit.config import MODEL_TYPE
 from elmokit.errors import FormatError
 
@@ -18,12 +21,13 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _ADDRESS = re.compile(
     r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>[^/?#]+/[^/?#]+?)/?(?:tree/(?P<revision>[^/?#]+)/?)?"
 )
-_SMALL = ["config.json", "*options*.json", "README.md", "meta.json"]
+_SMALL = [CONFIG_NAME, "*options*.json", CARD_NAME, "meta.json"]
 _MODEL = [
     *_SMALL,
-    *("model.safetensors", "lm_head.safetensors", "vocab*.txt", "vocab*.txt.gz"),
-    *("*.hdf5", "*.h5"),
-    *("char.dic", "word.dic", "encoder.pkl", "token_embedder.pkl"),
+    *sorted(FILE_NAMES),
+    *("*.hdf5", "*.h5", "vocab*.txt", "vocab*.txt.gz"),
+    *(*MANYLANGS_NAMES, "cnn_*.json"),
+    *(TASK_WEIGHTS_NAME, "fta/*options_file"),
     *("checkpoint", "*.ckpt-*", "saved_model.pb", "variables/variables.*"),
     *("*.zip", "*.tar.gz", "*.tgz", "*.tar.bz2"),
 ]
@@ -130,7 +134,7 @@ def upload_to_hub(
         raise ValueError(f"{repo_id}: expected owner/name, as the Hub names models")
     if is_offline():
         raise ValueError("push_to_hub: HF_HUB_OFFLINE is set, so nothing is sent; unset it to upload")
-    card = folder / "README.md"
+    card = folder / CARD_NAME
     if not card.exists():
         names = "".join(f"- {language}\n" for language in languages)
         text = CARD.format(languages=f"language:\n{names}" if names else "", name=repo_id.split("/")[1], repo_id=repo_id)
@@ -154,7 +158,7 @@ def upload_to_hub(
 
 def _check_kind(repo_id: str, folder: Path) -> None:
     """Decline a repository whose `config.json` says that it is something else; ELMoForManyLangs' has no `model_type`."""
-    config = folder / "config.json"
+    config = folder / CONFIG_NAME
     kind = read_json(config).get("model_type") if config.exists() else None
     if kind not in (None, MODEL_TYPE):
         raise FormatError(f"{repo_id}: is a model of the type {kind!r}, not an ELMo")
