@@ -1,6 +1,7 @@
 """AllenNLP's task archives: the ELMo inside gives the recorded numbers; the rest is named."""
 
 import json
+import math
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -251,17 +252,28 @@ def test_sizes_that_lie(old: bool, tmp_path: Path) -> None:
     ("number_of_cuts", "number_of_flips"), [(10, 30), pytest.param(200, 1000, marks=pytest.mark.slow)], ids=["quick", "many"]
 )
 def test_damage(old: bool, number_of_cuts: int, number_of_flips: int, state: State, tmp_path: Path) -> None:
-    """Unpacked, the older pickles have no checksum: numbers may change, shapes may not."""
+    """The zip format has checksums: equal or refused. The older one has none: numbers may change, but stay finite."""
     folder = write_model(tmp_path / "model", state, _use_new_zipfile_serialization=not old)
-    whole = {name: tensor.shape for name, tensor in load_checkpoint(folder).bilm.items()}
+    whole = load_checkpoint(folder)
     for damage in (cuts(folder / "weights.th", number_of_cuts), bytes_changed(folder / "weights.th", number_of_flips)):
         for _ in damage:
             try:
-                checkpoint = load_checkpoint(folder)
+                found = load_checkpoint(folder)
             except FormatError as error:
                 assert str(folder) in str(error)  # noqa: PT017 - either way is right
             else:
-                assert {name: tensor.shape for name, tensor in checkpoint.bilm.items()} == whole
+                assert found.bilm.keys() == whole.bilm.keys()
+                same = [torch.equal(found.bilm[name], tensor) for name, tensor in whole.bilm.items()]
+                assert (all(same) and found.mixes == whole.mixes) or old
+                assert all(tensor.isfinite().all() for tensor in found.bilm.values())
+                assert all(math.isfinite(number) for mix in found.mixes for number in (mix.gamma, *mix.weights))
+
+
+@pytest.mark.parametrize("name", ["_elmo_lstm._token_embedder.char_conv_0.bias", "scalar_mix_1.gamma"])
+def test_numbers_that_are_not_finite(name: str, state: State, tmp_path: Path) -> None:
+    state[PREFIX + name][0] = torch.nan
+    with pytest.raises(FormatError, match=r"weights\.th: .* has numbers that are not finite"):
+        load_checkpoint(write_model(tmp_path / "model", state))
 
 
 def test_damage_of_an_archive_is_found(state: State, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ these do not say comes from the options in the archive, else it is as published.
 with 1 added; taking it away again rounds, by 1.2e-7 at most for biases below 3.
 """
 
+import math
 import warnings
 from typing import Any, Final
 
@@ -88,7 +89,11 @@ def _converted(tensors: dict[str, Tensor], path: AnyPath) -> dict[str, Tensor]:
         bilm = bilm_from_allennlp(tensors)
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise FormatError(f"{path}: the parameters of the ELMo are not those of AllenNLP ({error})") from error
-    return {name: tensor.detach().float().contiguous().clone() for name, tensor in bilm.items()}
+    converted = {name: tensor.detach().float().contiguous().clone() for name, tensor in bilm.items()}
+    for name, tensor in converted.items():
+        if not tensor.isfinite().all():
+            raise FormatError(f"{path}: tensor {name} of the ELMo has numbers that are not finite; is the file damaged?")
+    return converted
 
 
 def _config(folder: AnyPath, bilm: dict[str, Tensor]) -> BiLMConfig:
@@ -139,6 +144,8 @@ def _mixes(elmo: dict[str, Tensor], config: BiLMConfig, experiment: dict[str, An
         if mix.keys() != set(names) or any(tensor.numel() != 1 for tensor in mix.values()):
             raise FormatError(f"{path}: scalar_mix_{len(mixes)} is no mix of {config.layers + 1} layers")
         gamma, *weights = (float(mix[name]) for name in names)
+        if not all(map(math.isfinite, (gamma, *weights))):
+            raise FormatError(f"{path}: scalar_mix_{len(mixes)} has numbers that are not finite; is the file damaged?")
         mixes.append(LayerMix(tuple(weights), gamma, _layer_norm(experiment)))
     return tuple(mixes)
 

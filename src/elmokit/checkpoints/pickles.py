@@ -1,7 +1,9 @@
 """State dicts that PyTorch pickled: names → tensors, by `torch.load(weights_only=True)` and nothing else.
 
 PyTorch's unpickler builds tensors and plain containers alone, so that a file can run no code. What it does not do is
-to doubt the sizes that a file claims; so before it runs, every number in the pickle is compared with the file's size.
+to doubt what a file claims; so before it runs, every number in the pickle is compared with the file's size, and in the
+zip format the checksums are verified. Afterwards no tensor may be larger than the memory behind it: strides of 0 would
+make gigabytes of a few bytes, once they are copied.
 """
 
 import pickletools
@@ -14,8 +16,12 @@ from torch import Tensor
 from elmokit.checkpoints.packed import AnyPath
 from elmokit.errors import FormatError
 
+_ZIP = b"PK\3\4"
+"""By these bytes PyTorch knows its zip format."""
 _HEADERS = 3
 """Pickles before the one of interest in PyTorch's older format: a magic number, the version, the machine."""
+_NAMES = 4
+"""By how many names a tensor may go on the average: a task's model may use one module in several places."""
 
 
 def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
@@ -33,8 +39,7 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        _check_numbers(data)
-        state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        state = torch.load(_checked(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle leads to errors of every kind
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"{path}: no PyTorch file of tensors alone, or damaged or cut short ({reason[:200]})") from error
@@ -43,26 +48,59 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             raise FormatError(f"{path}: entry {name} is {type(tensor).__name__}, expected a tensor")
+    _check_sizes(state, len(data), path)
     return dict(state)
 
 
-def _check_numbers(data: bytes) -> None:
-    """Refuse a pickle in which any number (a size, a stride, a place) is larger than the file.
+def _check_sizes(state: dict[str, Tensor], size: int, path: AnyPath) -> None:
+    """Refuse tensors that hold more numbers than there are in the file."""
+    total = 0
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise FormatError(f"{path}: tensor {name} is {tensor.layout} on {tensor.device}, expected plain numbers")
+        total += tensor.nbytes
+        if tensor.nbytes > tensor.untyped_storage().nbytes() or total > _NAMES * size:
+            raise FormatError(f"{path}: tensor {name} of shape {tuple(tensor.shape)} has more numbers than the file holds")
+
+
+def _checked(data: bytes) -> BytesIO:
+    """Give what PyTorch may read: the file, or its zip written anew from what was checked, for readers of zips differ.
 
     Raises:
-        ValueError: The number. Whatever else is wrong raises errors of many kinds.
+        ValueError: What is wrong. Damage raises errors of many kinds.
     """
-    stream = BytesIO(data)
-    if data.startswith(b"PK"):
-        with zipfile.ZipFile(stream) as file:
-            name = next(name for name in file.namelist() if name.endswith("data.pkl"))
-            if file.getinfo(name).file_size > len(data):
-                raise ValueError("its pickle is larger than the file")
-            stream = BytesIO(file.read(name))
-    else:
+    if not data.startswith(_ZIP):
+        stream = BytesIO(data)
         for _ in range(_HEADERS):
             for _ in pickletools.genops(stream):
                 pass
+        _check_numbers(stream, len(data))
+        return BytesIO(data)
+    written = BytesIO()
+    with zipfile.ZipFile(BytesIO(data)) as file, zipfile.ZipFile(written, "w") as copy:
+        members = file.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its zip is compressed, which PyTorch's never is")
+        if sum(member.file_size for member in members) > len(data):
+            raise ValueError("the zip claims to hold more than the file")
+        names = [member.filename.lower() for member in members]  # PyTorch finds a member by its name in any case
+        if len(set(names)) < len(names) or sum(name.endswith(".pkl") for name in names) != 1:
+            raise ValueError("the zip holds a member twice, or not just one pickle")
+        for member in members:
+            content = file.read(member)  # compares the CRC-32
+            if member.filename.lower().endswith(".pkl"):
+                _check_numbers(BytesIO(content), len(data))
+            copy.writestr(member.filename, content)
+    written.seek(0)
+    return written
+
+
+def _check_numbers(stream: BytesIO, size: int) -> None:
+    """Refuse a pickle in which any number (a size, a stride, a place) is larger than the file.
+
+    Raises:
+        ValueError: The number.
+    """
     for opcode, number, _ in pickletools.genops(stream):
-        if isinstance(number, int) and abs(number) > len(data):
-            raise ValueError(f"the number {number} ({opcode.name}) is larger than the file's {len(data)} bytes")
+        if isinstance(number, int) and abs(number) > size:
+            raise ValueError(f"the number {number} ({opcode.name}) is larger than the file's {size} bytes")
