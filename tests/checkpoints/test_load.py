@@ -142,6 +142,36 @@ def test_tensorflow_folders(hdf5: Path) -> None:
         assert not loads(hdf5)
 
 
+def packed(folder: Path) -> str:
+    return shutil.make_archive(str(folder.parent / "packed"), "zip", folder)
+
+
+@pytest.mark.parametrize("config", ["{}", '{"model_type": "bert"}', "[]", "{"])
+def test_a_config_of_something_else_hides_no_model(config: str, hdf5: Path, tmp_path: Path) -> None:
+    """Many a model of the Hub has one, for the Hub's own count of downloads."""
+    write_training_folder(tmp_path / "trained", EXPECTED)
+    for folder in (hdf5, tmp_path / "trained"):
+        (folder / "config.json").write_text(config, encoding="utf-8")
+        assert loads(folder)
+        assert loads(folder / "config.json")
+        assert loads(packed(folder))
+
+
+def test_a_config_of_something_else_is_to_blame_where_there_is_nothing_else(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    for path in (folder, packed(folder), folder / "model.safetensors"):
+        with pytest.raises(FormatError, match=r"config\.json: model_type is 'bert', expected 'elmo'"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("stray", ["word.dic", "weights.th", "saved_model.pb", "options.json", "weights.hdf5", "checkpoint"])
+def test_what_lies_about_in_a_model_folder_hides_no_model(stray: str, folder: Path) -> None:
+    (folder / stray).write_text("{}", encoding="utf-8")
+    assert loads(folder)
+    assert loads(folder / "model.safetensors")
+    assert loads(packed(folder))
+
+
 def test_many_weight_files_of_one_model(hdf5: Path) -> None:
     """NLPL's way: model.hdf5, else the first one."""
     shutil.move(hdf5 / "weights.hdf5", hdf5 / "model.hdf5")

@@ -142,8 +142,8 @@ def load_folder(folder: str | AnyPath) -> Checkpoint:
     )
 
 
-def is_model_folder(folder: Path) -> bool:
-    """Whether the folder says that it holds a model of ours; its files are not looked at."""
+def is_model_folder(folder: AnyPath) -> bool:
+    """Whether `config.json` says that the folder holds a model of ours; its other files are not looked at."""
     try:
         return read_json(folder / CONFIG_NAME).get("model_type") == MODEL_TYPE
     except ValueError:

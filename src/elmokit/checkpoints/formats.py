@@ -8,7 +8,8 @@
     checkpoint, *.index, *.data-…           a training folder of bilm-tf
 
 The first that fits counts. So of a training folder that also holds its weights as HDF5, these are read, which have no
-softmax; name its file `checkpoint` to have that too.
+softmax; name its file `checkpoint` to have that too. A `config.json` that does not say what it is of (on the Hub many a
+model has one beside its own files) counts only if nothing else fits: then it is the one to blame.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from elmokit.checkpoints.allennlp_archive import WEIGHTS_NAME as TASK_WEIGHTS_NA
 from elmokit.checkpoints.allennlp_archive import load_task_archive
 from elmokit.checkpoints.archives import is_archive, opened_archive
 from elmokit.checkpoints.checkpoint import Checkpoint
-from elmokit.checkpoints.folder import CONFIG_NAME, load_folder
+from elmokit.checkpoints.folder import CONFIG_NAME, is_model_folder, load_folder
 from elmokit.checkpoints.hdf5 import OPTIONS_NAME, load_hdf5
 from elmokit.checkpoints.manylangs import FILE_NAMES as MANYLANGS_NAMES
 from elmokit.checkpoints.manylangs import load_manylangs
@@ -54,7 +55,9 @@ def load_path(path: Path) -> Checkpoint:
         return load_task_archive(path.parent)
     if path.name == STATE_NAME or path.suffix in (INDEX_SUFFIX, ".meta") or is_shard(path.name):
         return load_training_folder(path if path.name == STATE_NAME else _index_beside(path))
-    if path.name == CONFIG_NAME or path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        return load_folder(path.parent)
+    if path.name == CONFIG_NAME:
         return _load_folder(path.parent)
     if path.suffix == ".json":
         return load_hdf5(path, _partner(path, "options", "weights", _HDF5))
@@ -64,19 +67,21 @@ def load_path(path: Path) -> Checkpoint:
 def _load_folder(folder: AnyPath) -> Checkpoint:
     """Choose by the files that a folder holds."""
     names = [path.name for path in visible_files(folder)]
+    if is_model_folder(folder):
+        return load_folder(folder)
     if any(name in names for name in MANYLANGS_NAMES):
         return load_manylangs(folder)
     if TASK_WEIGHTS_NAME in names:
         return load_task_archive(folder)
     if SAVED_MODEL_NAME in names:
         return load_saved_model(folder)
-    if CONFIG_NAME in names:
-        return load_folder(folder)
     options, weights = folder / OPTIONS_NAME, _weights(folder)
     if weights is not None:
         return load_hdf5(options if options.is_file() else _partner(weights, "weights", "options", (".json",)), weights)
     if STATE_NAME in names or any(name.endswith(INDEX_SUFFIX) for name in names):
         return load_training_folder(folder)
+    if CONFIG_NAME in names:
+        return load_folder(folder)
     found = "one HDF5 file of weights" if options.is_file() else f"{CONFIG_NAME}, or {OPTIONS_NAME} and one HDF5 file of weights"
     raise FormatError(f"{folder}: no model folder; missing is {found}; found {', '.join(names[:5]) or 'nothing'}")
 
