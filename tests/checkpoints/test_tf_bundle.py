@@ -179,6 +179,32 @@ def test_blocks_that_are_not_in_order() -> None:
         read_table(bytes(written), "here")
 
 
+def table_of(blocks: list[list[bytes]], order: list[int]) -> bytes:
+    """A table whose index names these data blocks, given by their keys, in some order, once or more."""
+    written = bytearray()
+    handles = [tf_bundles.add_block(written, [(key, b"") for key in keys]) for keys in blocks]
+    index = tf_bundles.add_block(written, ((i.to_bytes(2, "big"), handles[block]) for i, block in enumerate(order)))
+    written += (tf_bundles.varint(0) * 2 + index).ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
+    return bytes(written)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "order", "says"),
+    [
+        ([[]], [0], "byte 0: a block without entries"),
+        ([[]], [0] * 2000, "byte 0: a block without entries"),
+        ([[b"a"], []], [0, 1], r"byte \d+: a block without entries"),
+        ([[b"b"], [b"a"]], [1, 0], r"byte 0: this block begins before the end of the one before it, byte \d+"),
+        ([[b"a"]], [0, 0], "byte 0: this block begins before"),
+    ],
+)
+def test_blocks_that_are_read_for_nothing_or_twice(blocks: list[list[bytes]], order: list[int], says: str) -> None:
+    """Thousands of entries in the index, all for one large block, would take a minute for some kilobytes."""
+    assert list(read_table(table_of([[b"a"], [b"b", b"c"]], [0, 1]), "here")) == [b"a", b"b", b"c"]
+    with pytest.raises(FormatError, match=f"here, {says}"):
+        read_table(table_of(blocks, order), "here")
+
+
 def test_too_many_entries() -> None:
     many = table({i.to_bytes(3, "big"): b"" for i in range(100_002)}, block=2**30)
     with pytest.raises(FormatError, match="one too many"):

@@ -49,16 +49,20 @@ def read_table(data: bytes, origin: str) -> dict[bytes, bytes]:
     except _DamagedError as damage:
         raise FormatError(f"{origin}, {damage}") from damage
     entries: dict[bytes, bytes] = {}
-    last = None
+    last, end = None, 0
     for value in _block(data, start, size, origin).values():
         try:
             start, size, _ = _handle(value, 0)
         except _DamagedError as damage:
             raise FormatError(f"{origin}, in the index block: {damage}") from damage
-        block = _block(data, start, size, origin)
-        if last is not None and block and next(iter(block)) <= last:
+        if start < end:  # so that no byte is read twice, however often the index names it
+            raise FormatError(f"{origin}, byte {start}: this block begins before the end of the one before it, byte {end}")
+        block, end = _block(data, start, size, origin), start + size + _TRAILER
+        if not block:
+            raise FormatError(f"{origin}, byte {start}: a block without entries, which TensorFlow never writes")
+        if last is not None and next(iter(block)) <= last:
             raise FormatError(f"{origin}, byte {start}: the keys of this block are not in order")
-        last = next(reversed(block), last)
+        last = next(reversed(block))
         entries |= block
         if len(entries) > _MOST_ENTRIES:
             raise FormatError(f"{origin}: more than {_MOST_ENTRIES:,} entries, no checkpoint of a model has so many")
