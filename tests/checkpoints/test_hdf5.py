@@ -303,6 +303,28 @@ def test_datasets_that_no_one_wrote_or_that_are_larger_than_the_file(model: Path
             load(model)
 
 
+def test_numbers_that_are_in_another_file(model: Path) -> None:
+    """A model that somebody sent must not read other files of this machine."""
+    right = datasets(model / "weights.hdf5")["char_embed"]
+    (model / "secret").write_bytes(right.tobytes())
+    write_datasets(model / "other.hdf5", {"x": right})
+    layout = h5py.VirtualLayout(right.shape, right.dtype)
+    layout[:] = h5py.VirtualSource(model / "other.hdf5", "x", right.shape)
+    for kind in ("external", "virtual", "link"):
+        with h5py.File(model / "weights.hdf5", "r+") as file:
+            del file["char_embed"]
+            if kind == "external":
+                file.create_dataset("char_embed", right.shape, right.dtype, external=[(model / "secret", 0, right.nbytes)])
+            elif kind == "virtual":
+                file.create_virtual_dataset("char_embed", layout)
+            else:
+                file["char_embed"] = h5py.ExternalLink(model / "other.hdf5", "x")
+            assert np.array_equal(file["char_embed"], right)
+        says = "is missing" if kind == "link" else "keeps its numbers in another file"
+        with pytest.raises(FormatError, match=rf"weights\.hdf5: dataset char_embed {says}"):
+            load(model)
+
+
 def test_files_cut_short(model: Path) -> None:
     weights = model / "weights.hdf5"
     whole = weights.read_bytes()

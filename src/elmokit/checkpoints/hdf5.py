@@ -150,6 +150,8 @@ def _check(dataset: h5py.Dataset | None, entry: TensorLayout, path: AnyPath, opt
     expected = f"expected float32 of shape {entry.dataset_shape} by {options_path.name}"
     if dataset is None:
         raise FormatError(f"{path}: dataset {entry.dataset} is missing, {expected}")
+    if dataset.external or dataset.is_virtual:  # a hostile file could so read any other one of this machine
+        raise FormatError(f"{path}: dataset {entry.dataset} keeps its numbers in another file; {expected}, in this one")
     if dataset.dtype.kind != "f":
         raise FormatError(f"{path}: dataset {entry.dataset} is of type {dataset.dtype}, {expected}")
     if dataset.shape != entry.dataset_shape:
