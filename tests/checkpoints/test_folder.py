@@ -11,13 +11,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from safetensors.torch import load_file, save_file
-from tests.checkpoints.small_models import SMALL, change_json, full_checkpoint, same_tensors, seal, small_configs
+from tests.checkpoints.small_models import (
+    SMALL,
+    change_json,
+    full_checkpoint,
+    same_tensors,
+    seal,
+    small_configs,
+    words_checkpoint,
+)
 
 from elmokit.checkpoints import folder as folder_module
 from elmokit.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from elmokit.checkpoints.folder import is_model_folder, load_folder, save_folder
-from elmokit.config import BiLMConfig, ElmoConfig
+from elmokit.config import BiLMConfig, CharCnnConfig, CodePointsConfig, ElmoConfig
 from elmokit.errors import FormatError
+from elmokit.text.tables import CHARACTER_MARKS, PADDING, CharacterTable
 
 MODEL, HEAD = "model.safetensors", "lm_head.safetensors"
 
@@ -201,6 +210,22 @@ def test_head_without_words(model: Path) -> None:
     change_json(model / "config.json", "files", {name: sha for name, sha in config["files"].items() if name != "vocab.txt"})
     with pytest.raises(FormatError, match=r"lm_head\.safetensors: needs vocab\.txt"):
         load_folder(model)
+
+
+@pytest.mark.parametrize("name", ["input_words.json", "input_characters.json"])
+def test_tables_without_a_checksum(name: str, tmp_path: Path) -> None:
+    """A table that `files` does not name could be exchanged unseen."""
+    ids = {character: i for i, character in enumerate(["a", *CHARACTER_MARKS])}
+    code_points = CodePointsConfig(characters=len(ids), padding=ids[PADDING])
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),), code_points=code_points), cell_dim=6, projection_dim=4)
+    characters = dataclasses.replace(random_checkpoint(ElmoConfig(bilm=config), seed=1), input_characters=CharacterTable(ids))
+    folder = tmp_path / "model"
+    save_folder(words_checkpoint() if name == "input_words.json" else characters, folder)
+    files = json.loads((folder / "config.json").read_text(encoding="utf-8"))["files"]
+    load_folder(folder)
+    change_json(folder / "config.json", "files", {key: sha for key, sha in files.items() if key != name})
+    with pytest.raises(FormatError, match=rf"config\.json: key files must give the SHA-256 of {name}, model\.safetensors"):
+        load_folder(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"])

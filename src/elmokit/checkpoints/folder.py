@@ -124,7 +124,7 @@ def load_folder(folder: str | AnyPath) -> Checkpoint:
     raw = read_json(config_path)
     config = ElmoConfig.from_dict(raw, str(config_path))
     _check_values(config, config_path)
-    files = _check_files(folder, raw.get("files"))
+    files = _check_files(folder, raw.get("files"), _needed(config.bilm))
     bilm, extra = _read_bilm(folder / MODEL_NAME, config.bilm)
     vocabulary = _read_vocabulary(folder / VOCABULARY_NAME) if VOCABULARY_NAME in files else None
     card_path = folder / CARD_NAME
@@ -188,10 +188,18 @@ def _check_values(config: ElmoConfig, path: AnyPath) -> None:
         raise FormatError(f"{path}: {error}; a newer elmokit may know it") from error
 
 
-def _check_files(folder: AnyPath, files: object) -> set[str]:
+def _needed(config: BiLMConfig) -> set[str]:
+    """The files without which such a model cannot be."""
+    code_points = config.char_cnn is not None and config.char_cnn.code_points is not None
+    tables = [(INPUT_WORDS_NAME, config.word_table is not None), (INPUT_CHARACTERS_NAME, code_points)]
+    return {MODEL_NAME, *(name for name, there in tables if there)}
+
+
+def _check_files(folder: AnyPath, files: object, needed: set[str]) -> set[str]:
     """Compare each file's SHA-256 with the one in `config.json`; gives the files' names."""
-    if not isinstance(files, dict) or not set(files) <= FILE_NAMES or MODEL_NAME not in files:
-        raise FormatError(f"{folder / CONFIG_NAME}: key files must give the SHA-256 of {MODEL_NAME} and of all others")
+    if not isinstance(files, dict) or not needed <= set(files) <= FILE_NAMES:
+        names = ", ".join(sorted(needed))
+        raise FormatError(f"{folder / CONFIG_NAME}: key files must give the SHA-256 of {names} and of all others")
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
