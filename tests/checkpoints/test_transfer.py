@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections import namedtuple
@@ -24,7 +23,7 @@ from tests.checkpoints.web import Web, serving
 
 from elmokit.checkpoints import transfer
 from elmokit.checkpoints.published import RemoteFile
-from elmokit.checkpoints.transfer import DownloadError, Patience, download
+from elmokit.checkpoints.transfer import CHUNK, DownloadError, Patience, download
 
 BODY = random.Random(5).randbytes(700_000)
 OTHER = random.Random(6).randbytes(700_000)
@@ -144,6 +143,20 @@ def test_tries_are_counted_from_the_last_that_brought_something(web: Web, folder
     url = web.url("/a", pages.file(BODY * 3, cut=300_000))
     assert fetch(folder, url, patience=Patience(tries=2, pause=0)) == BODY * 3
     assert len(web.asked("/a")) == 7
+
+
+def test_an_old_part_of_something_else_is_no_measure(web: Web, folder: Path) -> None:
+    (folder / ".weights.hdf5.part").write_bytes(OTHER * 9)
+    assert fetch(folder, web.url("/a", pages.file(BODY * 3, cut=300_000)), patience=Patience(tries=2, pause=0)) == BODY * 3
+
+
+def test_what_is_lost_and_comes_again_is_no_progress(web: Web, folder: Path) -> None:
+    """Nothing can be resumed, and long and short answers come in turn: not one of them is nearer to the end."""
+    long, short = pages.file(BODY * 3, None, cut=3 * CHUNK), pages.file(BODY * 3, None, cut=CHUNK)
+    url = web.url("/a", *[short, long] * 4, pages.file(BODY * 3, None))
+    with pytest.raises(DownloadError, match="of 2,100,000 bytes, 3 times in a row"):
+        fetch(folder, url)
+    assert len(web.asked("/a")) == 4
 
 
 def test_a_file_that_changed_meanwhile(web: Web, folder: Path) -> None:
@@ -280,15 +293,14 @@ def test_a_long_way_of_redirects(web: Web, folder: Path) -> None:
 
 @pytest.mark.parametrize(("after", "message"), [(None, "no answer in time"), (1000, "the server stopped sending")])
 def test_a_stall(web: Web, folder: Path, after: int | None, message: str) -> None:
-    began = time.monotonic()
+    """The server hangs up after half a minute; whoever waited for that would say something else."""
     with pytest.raises(DownloadError, match=message):
-        fetch(folder, web.url("/a", pages.stall(BODY, after)), patience=Patience(timeout=0.2, tries=2, pause=0))
-    assert time.monotonic() - began < 5
+        fetch(folder, web.url("/a", pages.stall(BODY, after)), patience=Patience(timeout=1, tries=1))
 
 
 def test_after_a_stall_it_goes_on(web: Web, folder: Path) -> None:
     url = web.url("/a", pages.stall(BODY, 300_000), pages.file(BODY))
-    assert fetch(folder, url, patience=Patience(timeout=0.3, tries=2, pause=0)) == BODY
+    assert fetch(folder, url, patience=Patience(timeout=1, tries=2, pause=0)) == BODY
     assert web.asked("/a")[1].first > 0
 
 

@@ -167,13 +167,14 @@ def _download_from(url: str, file: RemoteFile, target: Path, patience: Patience,
 
 def _complete(url: str, file: RemoteFile, part: _Part, patience: Patience, bar: "tqdm[Any]") -> bool:
     """Try until the part is as long as the file; says whether it was put together from pieces."""
-    failures = 0
+    failures, farthest = 0, part.resumable(url)[0]
     while True:
-        before = part.size()
         try:
             return _try(url, file, part, patience, bar)
         except _BrokenError as error:
-            failures = 1 if part.size() >= before + CHUNK else failures + 1
+            # Without an ETag every try begins anew: only what goes beyond all tries before brings the end nearer.
+            failures = 1 if part.size() >= farthest + CHUNK else failures + 1
+            farthest = max(farthest, part.size())
             if failures >= patience.tries:
                 again = "; the same command goes on from there" if part.size() else ""
                 raise DownloadError(f"{url}: {error}, {failures} times in a row{again}") from error
