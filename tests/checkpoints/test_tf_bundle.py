@@ -144,6 +144,14 @@ def test_entries_that_lie(entry: bytes, says: str, prefix: Path) -> None:
         opened(prefix).read("x")
 
 
+def test_shapes_that_lie_are_found_before_anything_is_read(prefix: Path) -> None:
+    """So that whoever counts by a shape, words of a vocabulary for instance, counts by what is there."""
+    entry = number(1, 1) + message(2, message(2, number(1, 2**60))) + number(5, 8)
+    prefix.with_name("model.ckpt-80.index").write_bytes(table({b"": number(1, 1), b"softmax/b": entry}))
+    with pytest.raises(FormatError, match=r"variable softmax/b of shape \(1152921504606846976,\) cannot have 8 bytes"):
+        opened(prefix)
+
+
 def block_of(contents: bytes) -> bytes:
     """A table whose only data block is this."""
     written = bytearray(contents + b"\0")

@@ -25,7 +25,7 @@ from elmokit.checkpoints.folder import load_folder, save_folder
 from elmokit.checkpoints.hdf5 import save_hdf5
 from elmokit.checkpoints.layout import bilm_layout
 from elmokit.checkpoints.load import load_checkpoint
-from elmokit.checkpoints.word_lists import save_input_words
+from elmokit.checkpoints.word_lists import find_words, save_input_words
 from elmokit.errors import FormatError
 from elmokit.text.tables import MANYLANGS_MARKS, WordTable
 
@@ -91,6 +91,18 @@ def test_no_list_that_fits(data: bytes, model: Path) -> None:
     (model / ("vocab.txt.gz" if data.startswith(b"\x1f\x8b") else "vocab.txt")).write_bytes(data)
     with pytest.raises(FormatError, match=r"weights.hdf5: this model reads whole words; expected their list .* with 9 lines"):
         load_checkpoint(model)
+
+
+def test_a_packed_list_and_a_size_that_lies(tmp_path: Path) -> None:
+    """Neither what another file says of the number of words nor the list itself takes memory that it does not need."""
+    (tmp_path / "vocab.txt.gz").write_bytes(gzip.compress(LINES))
+    assert find_words(tmp_path, 2**60) is None
+    found = find_words(tmp_path, 9)
+    assert found is not None
+    assert len(found[0]) == 9
+    (tmp_path / "vocab.txt.gz").write_bytes(gzip.compress(b"word\n" * 10**6))
+    with pytest.raises(FormatError, match=r"vocab\.txt\.gz: unpacks to more than 20 times its size"):
+        find_words(tmp_path, 10**6)
 
 
 def test_a_list_without_a_mark(model: Path) -> None:

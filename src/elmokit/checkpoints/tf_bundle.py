@@ -77,8 +77,6 @@ class Bundle:
         dtype = np.dtype(FLOATS.get(variable.dtype, "V"))
         if not dtype.itemsize:
             raise FormatError(f"{self.index}: variable {name} is of TensorFlow's type {variable.dtype}, expected floats")
-        if prod(variable.shape) * dtype.itemsize != variable.size:
-            raise FormatError(f"{self.index}: variable {name} of shape {variable.shape} cannot have {variable.size:,} bytes")
         path = self._shard_path(variable.shard)
         shard = self._shard(variable.shard, path)
         data = shard[variable.offset : variable.offset + variable.size]
@@ -126,7 +124,10 @@ class Bundle:
             raise FormatError(f"{self.index}: {of} stands in data file {shard} of {self.number_of_shards}")
         if len(shape) > 8 or max([*shape, offset, size]) >= 2**63:  # NumPy's own limits are below
             raise FormatError(f"{self.index}: {of} has an impossible shape or size")
-        return Variable(dtype, tuple(shape), shard, offset, size, crc, 7 in fields)
+        in_slices, itemsize = 7 in fields, np.dtype(FLOATS.get(dtype, "V")).itemsize
+        if itemsize and not in_slices and prod(shape) * itemsize != size:
+            raise FormatError(f"{self.index}: {of} of shape {tuple(shape)} cannot have {size:,} bytes")
+        return Variable(dtype, tuple(shape), shard, offset, size, crc, in_slices)
 
     def _fields(self, message: bytes, of: str) -> Fields:
         try:

@@ -20,6 +20,9 @@ from elmokit.text.vocabulary import SPECIAL_WORDS
 _SKIPPED = "!!!MAXTERMID"
 _LONGEST = 1000
 """Bytes of a word on the average, above which a packed file is no list of words."""
+_EXPANSION = 20
+"""By which factor words may get smaller when they are packed; usual is a third."""
+_CHUNK = 2**16
 
 
 def find_words(folder: AnyPath, size: int) -> tuple[list[str], AnyPath] | None:
@@ -89,12 +92,27 @@ def _words(path: AnyPath, size: int) -> list[str] | None:
     try:
         data = path.read_bytes()
         if path.suffix == ".gz":
-            most = _LONGEST * (size + 1)
-            data = gzip.GzipFile(fileobj=BytesIO(data)).read(most)
-            if len(data) == most:
+            unpacked = _unpacked(data, _LONGEST * (size + 1), path)
+            if unpacked is None:
                 return None
+            data = unpacked
         text = data.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
     except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile):
         return None
     lines = text.removesuffix("\n").split("\n")
     return [word for word in (line.strip() for line in lines) if word != _SKIPPED]
+
+
+def _unpacked(data: bytes, most: int, path: AnyPath) -> bytes | None:
+    """Unpack a file, piece by piece: `most` is what another file says. None if there are so many bytes or more.
+
+    Raises:
+        FormatError: It unpacks to more than words can.
+    """
+    unpacked = bytearray()
+    with gzip.GzipFile(fileobj=BytesIO(data)) as file:
+        while len(unpacked) < most and (chunk := file.read(_CHUNK)):
+            unpacked += chunk
+            if len(unpacked) > _EXPANSION * len(data) + _CHUNK:
+                raise FormatError(f"{path}: unpacks to more than {_EXPANSION} times its size, as no list of words does")
+    return bytes(unpacked) if len(unpacked) < most else None
