@@ -6,10 +6,10 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.checkpoints import web as pages
 from tests.checkpoints.web import Web
@@ -147,7 +147,7 @@ def test_two_processes_take_turns(web: Web, own_cache: Path) -> None:
 
     url = web.url("/weights.hdf5", slowly)
     code = f"""
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from elmokit.checkpoints.cache import fetch_url
 print(fetch_url({url!r}, cache=Path({str(own_cache)!r})).stat().st_size)
 """
@@ -181,7 +181,64 @@ def test_files_of_one_folder_stay_together(own_cache: Path) -> None:
     assert file_of_url("https://example.org/my%20models/weights.hdf5?key=1", own_cache)[1] != folder
 
 
+def place(url: str) -> Path:
+    remote, folder = file_of_url(url, Path("/cache"))
+    return folder / remote.name
+
+
+def test_other_addresses_are_other_files() -> None:
+    """Also where a file system would not take their names as they are."""
+    long, models = "m" * 150, "example.org/models"
+    urls = [
+        *(f"https://{models}/{name}_weights.hdf5" for name in ("a b", "a_b", "a%2520b", "a:b", "a%5Cb", "银行", "汉字")),
+        *(f"https://{models}/{name}.hdf5" for name in (".x", "x", "_x", f"a{long}", f"b{long}")),
+        *(f"https://{models}/{long}_{name}" for name in ("options.json", "weights.hdf5", "weights.h5")),
+        *(f"https://{models}/{folder}/weights.hdf5" for folder in ("a b", "a_b", f"{long}a", f"{long}b", "..", "...")),
+        *(f"{host}/models/x.hdf5" for host in ("http://example.org", "https://example.org:8443", "https://example_org")),
+    ]
+    places = [place(url) for url in urls]
+    assert len(set(places)) == len(urls)
+    assert [path.suffix for path in places] == [Path(url).suffix for url in urls]
+
+
+@pytest.mark.parametrize("name", ["elmo_{}", "mödel b_{}", "m" * 200 + "_{}_100k", "汉字" * 30 + "_{}"])
+def test_options_find_their_weights_whatever_their_name(name: str) -> None:
+    options, weights = (place(f"https://example.org/{name.format(end)}") for end in ("options.json", "weights.hdf5"))
+    assert options.with_name(options.stem.replace("options", "weights") + weights.suffix) == weights
+
+
+def test_no_password_is_written_down() -> None:
+    assert place("https://me:secret@example.org:80/x.hdf5") == place("https://example.org:80/x.hdf5")
+    assert cache_module._below_host("https://me:secret@example.org:80/x.hdf5") == "example.org:80/x.hdf5"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://../etc/passwd", "https://.../x", "https://a\\..\\b/x", "https://%2e%2e/x", "https:///x", "https://a:b/x"]
+)
+def test_what_is_no_host(url: str) -> None:
+    for use in (place, cache_module._below_host):
+        with pytest.raises(DownloadError, match="is no address"):
+            use(url)
+
+
+steps = st.sampled_from(["..", ".", "%2e%2e", "%2F", "%5C", "\\", "C:", "%20", "/", ".. ", "etc"]) | st.text(max_size=9)
+
+
+@given(path=st.lists(steps, max_size=9).map("".join))
+@example(path="..%5C..%5Cetc")
+@example(path="C%3A/etc")
+def test_no_address_leads_out_of_the_mirror(path: str) -> None:
+    """On Windows neither, where a backslash parts folders and spaces at the end of a name do not count."""
+    below = cache_module._below_host(f"https://example.org/{path}")
+    for kind, root in ((PurePosixPath, "/mirror"), (PureWindowsPath, "M:/mirror")):
+        inside = kind(f"{root}/{below}").relative_to(root)
+        assert inside.parts[0] == "example.org"
+        assert all(part.strip(" .") for part in inside.parts)
+
+
 @given(path=st.text(max_size=60), query=st.text(max_size=20))
+@example(path="../.hidden", query="")
+@example(path="a./b.", query="")
 def test_no_address_leads_out_of_the_cache(path: str, query: str) -> None:
     """Nor to a hidden file, nor to a name that a file system refuses."""
     cache = Path("/cache")
@@ -191,4 +248,5 @@ def test_no_address_leads_out_of_the_cache(path: str, query: str) -> None:
         return
     steps = [*folder.relative_to(cache).parts, remote.name]
     assert ".." not in steps
-    assert all(step and not step.startswith(".") and len(step) <= 100 and not set(step) & set('/\\:*?"<>|\0') for step in steps)
+    assert not any(step.startswith(".") or step.endswith(".") for step in steps)
+    assert all(step and len(step) <= 100 and not set(step) & set('/\\:*?"<>|\0') for step in steps)

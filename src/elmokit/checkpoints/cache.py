@@ -16,8 +16,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -28,7 +28,9 @@ from elmokit.checkpoints.transfer import DownloadError, download, verify
 MIRROR = "ELMOKIT_MIRROR"
 PATIENCE_FOR_OTHERS = 2.0
 """Seconds of waiting for another process before the user is told why nothing happens."""
-_UNSAFE = re.compile(r"[^\w.+-]")
+LONGEST_NAME, KEPT = 100, 80
+"""Characters of a step of an address that may be a file's name, and the last ones of a longer step, which stay."""
+_HOST = re.compile(r"[\w:-][\w.:-]*")
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -66,13 +68,14 @@ def file_of_url(url: str, cache: Path) -> tuple[RemoteFile, Path]:
     Files of one folder on the web are together here too, so that options find their weights.
     """
     parts = urlsplit(url)
-    steps = [_safe(step) for step in PurePosixPath(unquote(parts.path)).parts if step not in ("/", "..")]
-    if not steps or not parts.hostname:
+    host = _host(url)
+    steps = [_safe(step) for step in unquote(parts.path).split("/") if step]
+    if not steps:
         raise DownloadError(f"{url}: is no address of a file")
     *folders, name = steps
     if parts.query:  # other parameters may mean another file
         folders.append(hashlib.sha256(parts.query.encode()).hexdigest()[:12])
-    return RemoteFile(name=name, urls=(url,)), cache.joinpath("addresses", _safe(parts.netloc), *folders)
+    return RemoteFile(name=name, urls=(url,)), cache.joinpath("addresses", parts.scheme, _safe(host), *folders)
 
 
 def fetch_model(
@@ -162,7 +165,8 @@ def _bring(file: RemoteFile, folder: Path, offline: bool, show_progress: bool | 
 
 def _copy_from(mirror: Path, file: RemoteFile, target: Path) -> None:
     """Copy a file from the folder that stands in for the web."""
-    places = [mirror / PurePosixPath(_below_host(url)) for url in file.urls]
+    # Joined as a string: step by step, Windows would take "C:" for another drive.
+    places = [Path(f"{mirror}/{_below_host(url)}") for url in file.urls]
     for place in places:
         if place.is_file():
             with atomic_path(target) as temporary:
@@ -180,10 +184,25 @@ def _paths(model: PublishedModel, folder: Path) -> list[Path]:
 
 
 def _below_host(url: str) -> str:
-    """HOST/PATH of an address, without what could lead out of a folder."""
+    """HOST/PATH of an address, without what could lead out of a folder on any system."""
+    steps = re.split(r"[/\\]", unquote(urlsplit(url).path))
+    return "/".join([_host(url), *(step for step in steps if step.strip(" ."))])  # Windows takes ".. " for ".."
+
+
+def _host(url: str) -> str:
+    """HOST or HOST:PORT of an address, without a user's name and password.
+
+    Raises:
+        DownloadError: There is none, or it is no name of a host.
+    """
     parts = urlsplit(url)
-    steps = [step for step in unquote(parts.path).split("/") if step not in ("", ".", "..")]
-    return "/".join([parts.netloc, *steps])
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise DownloadError(f"{url}: is no address ({error})") from error
+    if not _HOST.fullmatch(host):
+        raise DownloadError(f"{url}: is no address of a file, {host!r} is no host")
+    return host if port is None else f"{host}:{port}"
 
 
 def _join(pieces: list[Path], whole: RemoteFile, target: Path) -> None:
@@ -216,5 +235,12 @@ def _alone(folder: Path, cache: Path) -> Iterator[None]:
 
 
 def _safe(step: str) -> str:
-    """A step of an address as a name of a file: nothing hidden, nothing that a file system forbids."""
-    return _UNSAFE.sub("_", step).lstrip(".")[:100] or "_"
+    """A step of an address as the name of a file: no other step gives the same, and its ending stays.
+
+    Nothing is hidden, nothing forbidden by any file system, and all is ASCII, so that characters are bytes. What is cut off
+    a long name is told by its hash; at the end `…_options.json` still differs from its `…_weights.hdf5` by these words alone.
+    """
+    name = re.sub(r"^\.|\.$", "%2E", quote(step, safe="+"))
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{hashlib.sha256(name[:-KEPT].encode()).hexdigest()[:16]}-{name[-KEPT:]}"
