@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.checkpoints.fake_hub import Hub, Repository
 from tests.checkpoints.small_models import SMALL, full_checkpoint, same_tensors, words_checkpoint
 from tests.checkpoints.web import Web
@@ -145,12 +146,30 @@ def test_a_revision_is_a_branch_or_a_commit(hub: Hub, ask: Asking, folder: Path,
     assert unknown == "ValueError me/small: has no revision none; see its page for branches and tags"
 
 
-def test_a_card_is_written_if_there_is_none(hub: Hub, ask: Asking, folder: Path) -> None:
+def card_of(hub: Hub, name: str = "me/small") -> str:
+    return hub.repositories[name].commits[hub.repositories[name].branches["main"]]["README.md"].decode()
+
+
+@pytest.mark.parametrize(
+    ("license", "expected"),
+    [
+        ("CC BY-SA 3.0", {"license": "cc-by-sa-3.0"}),
+        ("My: own\n---\nlicence", {"license": "other", "license_name": "my-own-licence"}),
+        ("1.0", {"license": "other", "license_name": "1.0"}),
+        (None, {}),
+    ],
+)
+def test_a_card_is_written_if_there_is_none(
+    hub: Hub, ask: Asking, folder: Path, license: str | None, expected: dict[str, str]
+) -> None:
+    """Its head says what is known, in words that the Hub takes."""
     (folder / "README.md").unlink()
-    ask(f"upload_to_hub(Path({str(folder)!r}), 'me/small', token='hf_right', languages=('en', 'zh'))")
-    card = hub.repositories["me/small"].commits[hub.repositories["me/small"].branches["main"]]["README.md"].decode()
-    assert "language:\n- en\n- zh\n---" in card
-    assert 'Elmo.from_pretrained("me/small")' in card
+    ask(f"upload_to_hub(Path({str(folder)!r}), 'me/small', token='hf_right', languages=('en', 'zh'), license={license!r})")
+    _, head, body = card_of(hub).split("---\n")
+    expected_languages = {"library_name": "elmokit", "tags": ["elmo"], "language": ["en", "zh"]}
+    assert yaml.safe_load(head) == expected_languages | expected
+    assert 'Elmo.from_pretrained("me/small")' in body
+    assert license is None or f"Its licence: {' '.join(license.split())}." in body
 
 
 def test_only_what_a_model_needs_is_fetched(hub: Hub, web: Web, ask: Asking, folder: Path) -> None:
@@ -208,6 +227,7 @@ def test_no_connection(ask: Asking, folder: Path) -> None:
 
 def test_by_the_class(hub: Hub, ask: Asking, folder: Path) -> None:
     """`Elmo.push_to_hub`, and the same model by its id and by its page's address."""
+    (folder / "README.md").unlink()
     code = """
 import sys
 from elmokit import Elmo
@@ -222,6 +242,7 @@ except ValueError as error:
 """
     where, same, misspelt = ask(str(folder), code=code)
     assert where.startswith(hub.address)
+    assert 'language:\n- en\n- zh\nlicense: other\nlicense_name: "cc0"\n---' in card_of(hub)
     assert same == "[True, True]"
     assert misspelt.startswith("allennlp/orignal: the Hub has no such model")
     assert "Published models with a name like it: allennlp/original" in misspelt

@@ -32,15 +32,21 @@ _MODEL = [
     *("*.zip", "*.tar.gz", "*.tgz", "*.tar.bz2"),
 ]
 _ARCHIVES = (".zip", ".gz", ".tgz", ".bz2")
+_LICENSES = {
+    *("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"),
+    *("cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"),
+}
+"""The Hub's names of usual licences; a card that names one it does not know is refused. All others are `other` there."""
 CARD = """---
 library_name: elmokit
 tags:
 - elmo
-{languages}---
+{facts}---
 
 # {name}
 
-An ELMo model: context vectors of words. With elmokit:
+An ELMo model: context vectors of words.{license} With elmokit:
 
 ```python
 from elmokit import Elmo
@@ -108,6 +114,7 @@ def upload_to_hub(
     repo_id: str,
     *,
     languages: tuple[str, ...] = (),
+    license: str | None = None,
     private: bool | None = None,
     token: str | None = None,
     commit_message: str | None = None,
@@ -119,6 +126,7 @@ def upload_to_hub(
         folder: A model folder.
         repo_id: `owner/name`; it is made if it is not there.
         languages: ISO 639 codes, for the card.
+        license: The weights' licence, for the card; None if it is not known.
         private: Whether a repository that is made is private; None as the owner's settings say.
         token: One that may write; None takes what `hf auth login` has stored.
         commit_message: None for one that names elmokit.
@@ -136,9 +144,7 @@ def upload_to_hub(
         raise ValueError("push_to_hub: HF_HUB_OFFLINE is set, so nothing is sent; unset it to upload")
     card = folder / CARD_NAME
     if not card.exists():
-        names = "".join(f"- {language}\n" for language in languages)
-        text = CARD.format(languages=f"language:\n{names}" if names else "", name=repo_id.split("/")[1], repo_id=repo_id)
-        card.write_text(text, encoding="utf-8")
+        card.write_text(_new_card(repo_id, languages, license), encoding="utf-8")
 
     from huggingface_hub import HfApi
 
@@ -154,6 +160,20 @@ def upload_to_hub(
             revision=revision,
         )
     return commit.commit_url
+
+
+def _new_card(repo_id: str, languages: tuple[str, ...], license: str | None) -> str:
+    """Write a model's card: what the Hub reads in the head, and how to load it."""
+    facts = ["language:", *(f"- {language}" for language in languages)] if languages else []
+    if license is not None:
+        name = re.sub(r"[^a-z0-9.]+", "-", license.lower()).strip("-")
+        facts += [f"license: {name}"] if name in _LICENSES else ["license: other", f'license_name: "{name}"']
+    return CARD.format(
+        facts="".join(f"{fact}\n" for fact in facts),
+        name=repo_id.split("/")[1],
+        repo_id=repo_id,
+        license="" if license is None else f" Its licence: {' '.join(license.split())}.",
+    )
 
 
 def _check_kind(repo_id: str, folder: Path) -> None:

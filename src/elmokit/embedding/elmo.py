@@ -349,6 +349,7 @@ class Elmo(Predicting):
                 Path(folder),
                 repo_id,
                 languages=self.config.languages,
+                license=self.config.license,
                 private=private,
                 token=token,
                 commit_message=commit_message,
