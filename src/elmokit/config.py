@@ -6,7 +6,6 @@ usual kind stay readable for older versions of this library, and keep their fing
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -20,14 +19,22 @@ MODEL_TYPE = "elmo"
 BYTE_CHARACTERS, BYTE_PADDING = 261, 260
 """Characters of a model that reads UTF-8: 256 bytes and five marks, padding the last (see `elmokit.text.bytes`)."""
 PUBLISHED_FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
+_MOST = 2**24
+"""What no size of a model reaches; a file may say anything, and what it says must not take memory."""
+_MOST_CHARACTERS = 10_000
+"""No tensor of the model tells how many places a word has, though they take memory for each word."""
+LARGEST = 3.4e38
+"""What float32 can hold."""
 
 
-def _positive(config: object, *names: str) -> None:
-    """Raise ValueError unless each field named is above zero."""
+def _positive(config: object, *names: str, most: float = _MOST) -> None:
+    """Raise ValueError unless each field named is above zero, and at most `most`."""
     for name in names:
         value = getattr(config, name)
         if not value > 0:
             raise ValueError(f"{name} must be above 0, not {value}")
+        if value > most:
+            raise ValueError(f"{name} must be at most {most:,}, not {str(value)[:80]}")
 
 
 def _whole(config: object, *names: str) -> None:
@@ -66,6 +73,7 @@ class CodePointsConfig:
             ValueError: Names the field and what it may be.
         """
         _whole(self, "characters", "padding")
+        _positive(self, "characters")
         if not 0 <= self.padding < self.characters:
             raise ValueError(f"padding must be 0 or more and below characters ({self.characters}), not {self.padding}")
 
@@ -119,13 +127,14 @@ class CharCnnConfig:
         object.__setattr__(self, "filters", tuple((int(w), int(n)) for w, n in self.filters))
         _positive(self, "embedding_dim")
         _known(self, "activation", get_args(Activation))
-        if self.highways < 0:
-            raise ValueError(f"highways must be 0 or more, not {self.highways}")
-        if not self.filters or any(w < 1 or n < 1 for w, n in self.filters):
-            raise ValueError(f"filters must be pairs (width ≥ 1, number ≥ 1), not {self.filters}")
+        if not 0 <= self.highways <= _MOST:
+            raise ValueError(f"highways must be 0 or more, and at most {_MOST:,}, not {str(self.highways)[:80]}")
+        if not self.filters or any(not 1 <= size <= _MOST for pair in self.filters for size in pair):
+            raise ValueError(f"filters must be pairs (width ≥ 1, number ≥ 1, {_MOST:,} at most), not {str(self.filters)[:200]}")
         widest = max(w for w, _ in self.filters)
         if self.max_characters < max(widest, 3):
             raise ValueError(f"max_characters must be at least 3 and the widest filter ({widest}), not {self.max_characters}")
+        _positive(self, "max_characters", most=_MOST_CHARACTERS)
 
     @property
     def features(self) -> int:
@@ -173,11 +182,11 @@ class BiLMConfig:
             ValueError: Names the field and what it may be.
         """
         _positive(self, "cell_dim", "layers")
-        for name in ("projection_dim", "cell_clip", "projection_clip"):
+        for name, most in (("projection_dim", _MOST), ("cell_clip", LARGEST), ("projection_clip", LARGEST)):
             if getattr(self, name) is not None:
-                _positive(self, name)
-        if not math.isfinite(self.forget_bias):
-            raise ValueError(f"forget_bias must be a finite number, not {self.forget_bias}")
+                _positive(self, name, most=most)
+        if not abs(self.forget_bias) <= LARGEST:
+            raise ValueError(f"forget_bias must be a finite number, not {str(self.forget_bias)[:80]}")
         self._check_words()
 
     def _check_words(self) -> None:
@@ -306,5 +315,5 @@ class ElmoConfig:
                 languages=_strings(data.get("languages", []), "languages"),
                 license=data.get("license"),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise FormatError(f"{origin}: {error}") from error

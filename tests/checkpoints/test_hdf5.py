@@ -189,14 +189,23 @@ def test_no_projection_of_the_lstm(value: object, tmp_path: Path) -> None:
         ("lstm.n_layers", 0, "layers must be above 0"),
         ("lstm.n_layers", 3, "Cell2/LSTMCell/W_0 is missing"),
         ("lstm.n_layers", 1, "Cell1/LSTMCell/[A-Z_0]+ has no place in the network"),
-        ("lstm.n_layers", 10**12, "Cell2/LSTMCell/W_0 is missing"),
+        ("lstm.n_layers", 10**7, "Cell2/LSTMCell/W_0 is missing"),
+        ("lstm.n_layers", 10**12, r"options\.json: layers must be at most 16,777,216"),
         ("lstm.cell_clip", "3", "lstm.cell_clip is '3', expected a number"),
+        pytest.param(
+            "lstm.cell_clip",
+            10**400,
+            r"options\.json: key lstm.cell_clip is 10{79}, expected a number that float32 can hold",
+            id="huge",
+        ),
+        ("lstm.proj_clip", np.inf, r"options\.json: key lstm.proj_clip is inf, expected a number that float32 can hold"),
+        ("lstm.proj_clip", np.nan, r"options\.json: key lstm.proj_clip is nan, expected a number that float32 can hold"),
         ("lstm.proj_clip", -1, "projection_clip must be above 0"),
         ("lstm.use_skip_connections", ..., "lstm.use_skip_connections is missing"),
         ("lstm.use_skip_connections", "no", "lstm.use_skip_connections is 'no', expected true or false"),
         ("char_cnn.embedding", 3, "char_cnn.embedding.dim is missing"),
         ("char_cnn.embedding.dim", 4, r"char_embed has the shape \(261, 3\), expected float32 of shape \(261, 4\)"),
-        ("char_cnn.embedding.dim", 10**15, "char_embed has the shape"),
+        ("char_cnn.embedding.dim", 10**7, "char_embed has the shape"),
         ("char_cnn.filters", ..., "char_cnn.filters is missing"),
         ("char_cnn.filters", 32, "char_cnn.filters is 32, expected a list of pairs"),
         ("char_cnn.filters", [[1]], "expected a list of pairs"),
@@ -204,13 +213,14 @@ def test_no_projection_of_the_lstm(value: object, tmp_path: Path) -> None:
         ("char_cnn.filters", [], "filters must be pairs"),
         ("char_cnn.filters", [[0, 4]], "filters must be pairs"),
         ("char_cnn.filters", [[1, 4], [3, 6]], r"W_cnn_1 has the shape \(1, 3, 3, 5\), expected float32 of shape \(1, 3, 3, 6\)"),
-        ("char_cnn.filters", [[1, 4], [3, 10**15]], "W_cnn_1 has the shape"),
+        ("char_cnn.filters", [[1, 4], [3, 10**7]], "W_cnn_1 has the shape"),
         ("char_cnn.n_highway", 2, "CNN_high_1/W_carry is missing"),
         ("char_cnn.n_highway", 0, "CNN_high_0/[Wb]_[a-z]+ has no place"),
         ("char_cnn.n_highway", -1, "highways must be 0 or more"),
         ("char_cnn.activation", ..., "char_cnn.activation is missing"),
         ("char_cnn.activation", "gelu", "activation must be one of relu, tanh, not 'gelu'"),
         ("char_cnn.max_characters_per_token", ..., "max_characters_per_token is missing"),
+        ("char_cnn.max_characters_per_token", 10**7, r"options\.json: max_characters must be at most 10,000"),
         ("char_cnn.max_characters_per_token", 2, "max_characters must be at least 3"),
     ],
 )
@@ -294,11 +304,11 @@ def test_a_dataset_in_place_of_a_group(model: Path) -> None:
 
 
 def test_datasets_that_no_one_wrote_or_that_are_larger_than_the_file(model: Path) -> None:
-    change_json(model / "options.json", "char_cnn.embedding.dim", 10**12)
+    change_json(model / "options.json", "char_cnn.embedding.dim", 10**7)
     for options in ({}, {"chunks": (261, 100)}, {"chunks": (261, 100), "compression": "gzip"}):
         with h5py.File(model / "weights.hdf5", "r+") as file:
             del file["char_embed"]
-            file.create_dataset("char_embed", (261, 10**12), np.float32, **options)
+            file.create_dataset("char_embed", (261, 10**7), np.float32, **options)
         with pytest.raises(FormatError, match=r"char_embed was never \(fully\) written"):
             load(model)
 

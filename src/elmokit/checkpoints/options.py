@@ -14,7 +14,7 @@ from typing import Any
 
 from elmokit.checkpoints.layout import CNN_PROJECTION, EMBEDDING, WORD_EMBEDDING, lstm_group
 from elmokit.checkpoints.packed import AnyPath
-from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
+from elmokit.config import LARGEST, BiLMConfig, CharCnnConfig, WordTableConfig
 from elmokit.errors import FormatError
 
 
@@ -127,14 +127,14 @@ class Getter:
         """A whole number; None if it is absent and may be."""
         value = self.value(key, "a whole number", optional)
         if value is not None and type(value) is not int:
-            raise self.wrong(key, repr(value), "a whole number")
+            raise self.wrong(key, repr(value)[:80], "a whole number")
         return value
 
     def clip(self, key: str) -> float | None:
         """A limit; None for none."""
         value = self.value(key, "a number", optional=True)
-        if value is not None and type(value) not in (int, float):
-            raise self.wrong(key, repr(value), "a number, or null for none")
+        if value is not None and (type(value) not in (int, float) or not abs(value) <= LARGEST):
+            raise self.wrong(key, repr(value)[:80], "a number that float32 can hold, or null for none")
         return None if value is None else float(value)
 
     def boolean(self, key: str) -> bool:
