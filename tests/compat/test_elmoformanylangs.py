@@ -75,5 +75,7 @@ def test_wrong_use(tmp_path: Path) -> None:
             embedder.sents2elmo([["a"]], output_layer=layer)
     with pytest.raises(ValueError, match="batch_size must be 1 or more, not 0"):
         Embedder(TINY, batch_size=0)
+    with pytest.raises(ValueError, match="sentence 0 is a string"):
+        embedder.sents2elmo(["潮水 退 了"])
     with pytest.raises(ValueError, match="nowhere"):
         Embedder(tmp_path / "nowhere")

@@ -74,6 +74,8 @@ def test_wrong_use(model: ElmoModel, tmp_path: Path) -> None:
         model.load(TINY, max_batch_size=0)
     with pytest.raises(ValueError, match="no language model head"):
         model.load(TINY, full=True)
+    with pytest.raises(ValueError, match="sentence 0 is a string"):
+        model.get_elmo_vectors(["First sentence ."])
     with pytest.raises(ValueError, match="nowhere"):
         model.load(tmp_path / "nowhere")
 

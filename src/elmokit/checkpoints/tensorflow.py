@@ -28,7 +28,7 @@ from elmokit.checkpoints.packed import AnyPath
 from elmokit.checkpoints.shapes import published_options
 from elmokit.checkpoints.tf_bundle import FLOATS, INDEX_SUFFIX, Bundle
 from elmokit.checkpoints.tf_vocabulary import find_vocabulary
-from elmokit.config import BiLMConfig, ElmoConfig
+from elmokit.config import BiLMConfig, ElmoConfig, TextConfig
 from elmokit.errors import FormatError
 from elmokit.text.tables import WordTable
 
@@ -91,7 +91,7 @@ def load_training_folder(place: AnyPath) -> Checkpoint:
 
     The vocabulary is the file beside (or one folder above) that has "vocab" in its name and as many words as the softmax.
     Without one the softmax is left out, with a warning. Where a folder has several checkpoints, the file `checkpoint`
-    chooses; an `.index` file may be given instead.
+    chooses; an `.index` file may be given instead. Texts are split at white space, as bilm-tf does in training.
 
     Args:
         place: The folder, its file `checkpoint`, or an `.index` file in it.
@@ -116,7 +116,7 @@ def load_training_folder(place: AnyPath) -> Checkpoint:
         warnings.warn(f"{folder}: {what}: the language model's head is left out, so it cannot score text", stacklevel=2)
     bilm = _read_bilm(source, config)
     return Checkpoint(
-        config=ElmoConfig(bilm=config),
+        config=ElmoConfig(bilm=config, text=TextConfig(tokenizer="whitespace")),
         bilm=bilm,
         head=None if found is None else _read_head(source, found.rows_V, config, bilm),
         vocabulary=found and found.vocabulary,

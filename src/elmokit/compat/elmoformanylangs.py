@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from elmokit.checkpoints.checkpoint import build_bilm
 from elmokit.checkpoints.load import load_checkpoint
+from elmokit.compat.sentences import word_lists
 from elmokit.compat.stateful import StatefulBiLM
 from elmokit.text.batch import word_batch
 
@@ -55,10 +56,11 @@ class Embedder:
             An array (words, D) for each sentence, or (L, words, D) for all layers.
 
         Raises:
-            ValueError: No such layer.
+            ValueError: No such layer, or a sentence is a string.
         """
         if not -2 <= output_layer < self._num_layers:
             raise ValueError(f"output_layer must be -2, -1 or 0 to {self._num_layers - 1}, not {output_layer}")
+        sents = word_lists(sents)
         found: dict[int, Floats] = {}
         order = sorted(range(len(sents)), key=lambda number: -len(sents[number]))
         for start in range(0, len(order), self.batch_size):

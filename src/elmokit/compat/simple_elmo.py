@@ -23,6 +23,7 @@ from elmokit.checkpoints.load import load_checkpoint
 from elmokit.compat.allennlp.bilm import _ElmoCharacterEncoder
 from elmokit.compat.allennlp.boundaries import remove_sentence_boundaries
 from elmokit.compat.allennlp.characters import batch_to_ids
+from elmokit.compat.sentences import word_lists
 from elmokit.compat.stateful import StatefulBiLM
 from elmokit.lm.context import Context, Direction
 from elmokit.lm.load import load_language_model
@@ -77,8 +78,9 @@ class ElmoModel:
             of the LSTM are zero, layer 0 is what the network gives for no word at all; past its batch all is zero.
 
         Raises:
-            ValueError: No model was loaded, or an unknown `layers`.
+            ValueError: No model was loaded, an unknown `layers`, or a sentence that is a string.
         """
+        texts = word_lists(texts)
         longest = max(map(len, texts), default=0)
         found = np.zeros((len(texts), self.n_layers, longest, self.vector_size))
         for start, vectors_BLTD, _ in self._batches(texts, warmup):
@@ -97,8 +99,9 @@ class ElmoModel:
             (S, D), or (S, L, D) for all layers.
 
         Raises:
-            ValueError: No model was loaded, or an unknown `layers`.
+            ValueError: No model was loaded, an unknown `layers`, or a sentence that is a string.
         """
+        texts = word_lists(texts)
         means = np.zeros((len(texts), self.n_layers, 1, self.vector_size))
         for start, vectors_BLTD, lengths in self._batches(texts, warmup):
             for row, length in enumerate(lengths):

@@ -100,11 +100,14 @@ def write_static(
 
 
 def _given_words(elmo: Elmo, words: Sequence[str] | None, options: StaticOptions) -> Sequence[str]:
-    """The words asked for, or the vocabulary's without its special ones."""
+    """The words asked for, or those of the vocabulary, or else of the table that the model reads, without the special ones."""
+    vocabulary, table = elmo.checkpoint.vocabulary, elmo.checkpoint.input_words
+    if words is None and vocabulary is not None:
+        words = vocabulary.words[len(SPECIAL_WORDS) :]
+    elif words is None and table is not None:
+        words = [word for word in table.ids if word not in (*SPECIAL_WORDS, *table.marks)]
     if words is None:
-        if elmo.checkpoint.vocabulary is None:
-            raise ValueError(f"{elmo.checkpoint.origin}: has no vocabulary; name the words with --words, or a text with --corpus")
-        words = elmo.checkpoint.vocabulary.words[len(SPECIAL_WORDS) :]
+        raise ValueError(f"{elmo.checkpoint.origin}: has no vocabulary; name the words with --words, or a text with --corpus")
     return words[: options.max_words]
 
 

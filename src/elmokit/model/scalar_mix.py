@@ -35,7 +35,7 @@ class ScalarMix(nn.Module):
         super().__init__()
         if weights is not None and len(weights) != layers:
             raise ValueError(f"weights must be {layers} numbers, one for each layer, not {len(weights)}")
-        initial_L = torch.zeros(layers) if weights is None else torch.tensor(weights)
+        initial_L = torch.zeros(layers) if weights is None else torch.tensor(weights, dtype=torch.float32)
         self.weights = nn.Parameter(initial_L, requires_grad=trainable)
         self.gamma = nn.Parameter(torch.ones(()), requires_grad=trainable)
         self.layer_norm = layer_norm

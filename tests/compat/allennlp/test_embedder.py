@@ -63,12 +63,20 @@ def test_file_without_table_and_with_sentences_as_names(tiny_files: Files, tmp_p
     embedder.embed_file(io.StringIO("a b\nc"), path, forget_sentences=True)
     with h5py.File(path) as file:
         assert set(file) == {"0", "1"}
-    with pytest.warns(UserWarning, match="slash"):
-        embedder.embed_file(io.StringIO("a b\nc"), path, use_sentence_keys=True)
+    with pytest.warns(UserWarning, match=r"'a/b' has a slash"):
+        embedder.embed_file(io.StringIO("a/b\nc"), path, use_sentence_keys=True)
+    with h5py.File(path) as file:
+        assert set(file["a"]) == {"b"}
+    embedder.embed_file(io.StringIO("a b\nc"), path, use_sentence_keys=True)
     with h5py.File(path) as file:
         assert set(file) == {"a b", "c"}
-    with pytest.warns(UserWarning, match="slash"), pytest.raises(ValueError, match="'c' stands there 2 times"):
+    with pytest.raises(ValueError, match="'c' stands there 2 times"):
         embedder.embed_file(io.StringIO("c\nb\nc"), path, use_sentence_keys=True)
+
+
+def test_a_device_that_is_not_there(tiny_files: Files) -> None:
+    with pytest.raises(ValueError, match="cuda_device: 'cuda:99': not there"):
+        ElmoEmbedder(*tiny_files, 99)
 
 
 def test_bad_files_are_refused_and_nothing_is_written(tiny_files: Files, tmp_path: Path) -> None:

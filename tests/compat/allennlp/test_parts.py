@@ -73,6 +73,11 @@ def test_tokens_to_add_get_an_id_of_their_own() -> None:
     assert ELMoCharacterMapper().convert_word_to_char_ids("<doc>")[:3] == [259, ord("<") + 1, ord("d") + 1]
 
 
+def test_a_sentence_that_is_a_string() -> None:
+    with pytest.raises(ValueError, match=r"sentence 1 is a string, expected a list of words: 'First sentence \.'\.split\(\)"):
+        batch_to_ids([["First"], "First sentence ."])  # type: ignore[list-item]  # a mistake on purpose
+
+
 def test_no_sentences_at_all() -> None:
     assert batch_to_ids([]).shape == (0, 0, 50)
     assert batch_to_ids([[]]).shape == (1, 0, 50)
@@ -92,6 +97,7 @@ def test_highway() -> None:
 
 
 def test_scalar_mix() -> None:
+    ScalarMix(2, initial_scalar_parameters=[0, 1])([torch.zeros(1, 2, 3)] * 2)  # whole numbers, as old code has them
     mix = ScalarMix(2, initial_scalar_parameters=[0.0, math.log(3)], trainable=False)
     mixed = mix([torch.zeros(1, 2, 3), torch.ones(1, 2, 3)])
     assert torch.allclose(mixed, torch.full((1, 2, 3), 0.75))
@@ -200,6 +206,8 @@ def test_a_given_module_is_used(tiny_files: Files) -> None:
         Elmo(*tiny_files, 1, module=module)
     with pytest.raises(ValueError, match="options_file and weight_file"):
         Elmo(None, None, 1)
+    chosen = Elmo(*tiny_files, 1, scalar_mix_parameters=[0, 0, 1]).eval()(ids)["elmo_representations"][0]
+    assert not torch.equal(chosen, from_files)
 
 
 def test_weights_move_between_two_models(tiny_files: Files) -> None:

@@ -34,7 +34,7 @@ def embed(
         input: A text file, one sentence a line, or "-" for standard input; or .csv, .tsv, .jsonl or .parquet with --column.
             .gz, .xz and .zst are unpacked.
         output: A file .h5 (AllenNLP's layout), .parquet (one row a token) or .jsonl; or a folder, with --format.
-        model: A bundled name, a model folder, or options.json with its HDF5 file.
+        model: A bundled or published name, or a folder, archive or file of any known format.
         column: The column of texts, if INPUT is a table.
         id_column: A column to keep beside the vectors: `id` in .parquet and .jsonl, in .h5 the attribute `id` of each dataset.
         tokenizer: What cuts texts into words, "whitespace" for text that is split already; by default the model's.

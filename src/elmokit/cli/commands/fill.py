@@ -25,7 +25,7 @@ def fill(
 
     Args:
         text: One sentence with [MASK] in it: "The [MASK] barks ."
-        model: A model with its language-model head: a bundled name or a model folder.
+        model: A model with its language-model head: a bundled name, a model folder, a training folder of bilm-tf.
         k: How many candidates.
         mask: Another mark of the place.
         tokenizer: What cuts the text into words, "whitespace" for text that is split already; by default the model's.

@@ -23,7 +23,7 @@ def generate(
     It stops where the model ends (backward: begins) the sentence. Words are printed with spaces between them.
 
     Args:
-        model: A model with its language-model head: a bundled name or a model folder.
+        model: A model with its language-model head: a bundled name, a model folder, a training folder of bilm-tf.
         prompt: The sentence's beginning; backward: its end.
         direction: forward: left to right. backward: right to left.
         length: Words drawn at the most.

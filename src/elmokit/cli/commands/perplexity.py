@@ -22,7 +22,7 @@ def perplexity(
     words outside the vocabulary are scored as `<UNK>`.
 
     Args:
-        model: A model with its language-model head: a bundled name or a model folder.
+        model: A model with its language-model head: a bundled name, a model folder, a training folder of bilm-tf.
         text: A text file (plain, .gz, .xz, .zst), or - for the standard input.
         layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
         tokenizer: Another one than the model's; whitespace for text already split.

@@ -27,7 +27,7 @@ def score(
         input: A text file, one sentence a line, or "-" for standard input; or .csv, .tsv, .jsonl or .parquet with --column.
             .gz, .xz and .zst are unpacked.
         output: A file .tsv (a line for each word) or .jsonl (a line for each sentence), or "-" for standard output.
-        model: A model with its language-model head: a bundled name or a model folder.
+        model: A model with its language-model head: a bundled name, a model folder, a training folder of bilm-tf.
         unit: Of the surprisals: nats (natural logarithm) or bits (to base 2).
         format: Of OUTPUT, if its name does not tell; on standard output tsv.
         column: The column of texts, if INPUT is a table.

@@ -27,7 +27,7 @@ def static(
     the means of a word's vectors in context, over all its places in the text. OUTPUT is complete or not there.
 
     Args:
-        model: A bundled name, a model folder, or whatever else holds a model.
+        model: A bundled or published name, or a folder, archive or file of any known format.
         output: A file; .bin is binary, any other name text.
         words: A file of words, one a line, instead of the model's vocabulary.
         corpus: Files, folders or globs of text: plain, .gz, .xz, .zst. They are read twice.

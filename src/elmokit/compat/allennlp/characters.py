@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elmokit.compat.sentences import word_lists
 from elmokit.text.bytes import BOS_CHARACTER, BOW, EOS_CHARACTER, EOW, PAD, encode_words
 from elmokit.text.vocabulary import BOS, EOS
 
@@ -21,7 +22,11 @@ def batch_to_ids(batch: list[list[str]]) -> Tensor:
 
     Returns:
         (B, T, 50) int64, zeros past each sentence's end.
+
+    Raises:
+        ValueError: A sentence is a string.
     """
+    batch = word_lists(batch)
     ids_BTW = np.zeros((len(batch), max(map(len, batch), default=0), ELMoCharacterMapper.max_word_length), np.int64)
     for row, words in enumerate(batch):
         ids_BTW[row, : len(words)] = encode_words(words, ELMoCharacterMapper.max_word_length) + 1

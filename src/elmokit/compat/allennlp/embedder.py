@@ -24,6 +24,7 @@ from elmokit.compat.allennlp.boundaries import remove_sentence_boundaries
 from elmokit.compat.allennlp.characters import batch_to_ids
 from elmokit.compat.allennlp.elmo import DEFAULT_OPTIONS_FILE, DEFAULT_WEIGHT_FILE
 from elmokit.embedding.h5 import interrupts_held, new_h5_file
+from elmokit.kernels.device import choose_device
 
 Floats = NDArray[np.float32]
 OutputFormat = Literal["all", "top", "average"]
@@ -48,7 +49,7 @@ class ElmoEmbedder:
         self, options_file: str = DEFAULT_OPTIONS_FILE, weight_file: str = DEFAULT_WEIGHT_FILE, cuda_device: int = -1
     ) -> None:
         self.cuda_device = cuda_device
-        self._device = torch.device("cpu" if cuda_device < 0 else f"cuda:{cuda_device}")
+        self._device = choose_device("cpu" if cuda_device < 0 else f"cuda:{cuda_device}", "cuda_device: ")
         self.elmo_bilm = _ElmoBiLm(options_file, weight_file).to(self._device).eval()
 
     def batch_to_embeddings(self, batch: list[list[str]]) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,8 @@ class ElmoEmbedder:
         if blank:
             raise ValueError(f"Your input file contains empty lines at indexes {blank}. Please remove them.")
         if use_sentence_keys:
-            warnings.warn("a sentence with a slash cannot name one dataset: it becomes a group of the file", stacklevel=2)
+            if slashed := [sentence for sentence in sentences if "/" in sentence]:
+                warnings.warn(f"{slashed[0]!r} has a slash, so its dataset lies in a group of the file", stacklevel=2)
             twice, count = Counter(sentences).most_common(1)[0] if sentences else ("", 0)
             if count > 1:
                 raise ValueError(f"{twice!r} stands there {count} times: use_sentence_keys=False, or remove the others")
