@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.checkpoints.small_models import words_checkpoint
 
 from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.embedding import room as room_module
@@ -77,6 +78,15 @@ def test_without_a_list_it_is_the_vocabulary_but_for_its_marks(elmo: Elmo, tmp_p
     with pytest.raises(ValueError, match="has no vocabulary; name the words with --words, or a text with --corpus"):
         static(tmp_path / "none.txt", elmo, None)
     assert not (tmp_path / "none.txt").exists()
+
+
+def test_without_a_vocabulary_it_is_the_table_that_the_model_reads(tmp_path: Path) -> None:
+    checkpoint = words_checkpoint()
+    assert checkpoint.input_words is not None
+    known = [word for word in checkpoint.input_words.ids if word not in checkpoint.input_words.marks]
+    found = static(tmp_path / "v.txt", Elmo(checkpoint), None)
+    assert list(found) == known
+    assert found
 
 
 @pytest.mark.parametrize("layers", ["mean", "top", 0, 1])
