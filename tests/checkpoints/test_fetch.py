@@ -19,6 +19,7 @@ from elmokit.checkpoints.folder import save_folder
 from elmokit.checkpoints.hdf5 import save_hdf5
 from elmokit.checkpoints.load import load_checkpoint
 from elmokit.checkpoints.registry import published_models
+from elmokit.cli import convert
 from elmokit.cli.commands.info import describe
 
 EXPECTED = full_checkpoint()
@@ -152,7 +153,7 @@ def test_a_dead_address_is_said_to_be_dead(web: Web, monkeypatch: pytest.MonkeyP
 
 
 def test_the_chinese_model_wants_traditional_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said once."""
+    """It is said once; a model folder made of it keeps that in its language, and `elmo info` shows it."""
     monkeypatch.setenv("ELMOKIT_MIRROR", str(tmp_path))
     place = tmp_path / "vectors.nlpl.eu" / "repository" / "11" / "179.zip"
     place.parent.mkdir(parents=True)
@@ -160,8 +161,11 @@ def test_the_chinese_model_wants_traditional_characters(tmp_path: Path, monkeypa
         for path in (DATA / "models/manylangs_word_char").iterdir():
             archive.write(path, path.name)
     with pytest.warns(UserWarning, match="trained on traditional characters") as said:
+        convert(place, tmp_path / "converted")
         load_checkpoint("manylangs/zh")
-    assert len(said) == 1
+    assert len(said) == 2
+    facts = describe(str(tmp_path / "converted"))
+    assert (facts["languages"], facts["tokenizer"]) == (["zh-Hant"], "words")
 
 
 def test_a_revision_is_for_the_hub(mirror: Path, hdf5: Path) -> None:

@@ -24,8 +24,6 @@ from elmokit.checkpoints.load import load_checkpoint
 from elmokit.checkpoints.manylangs import PUBLISHED_ARCHITECTURE, load_manylangs, save_manylangs
 from elmokit.cli.main import main
 from elmokit.config import BiLMConfig, CharCnnConfig, CodePointsConfig, ElmoConfig, WordTableConfig
-from elmokit.cli import convert
-from elmokit.cli.commands.info import describe
 from elmokit.errors import FormatError
 from elmokit.text.tables import CHARACTER_MARKS, MANYLANGS_MARKS, PADDING, CharacterTable, WordTable
 
@@ -232,14 +230,6 @@ def test_chinese_expects_traditional_characters(name: str, languages: Any, chine
     assert [("traditional characters" in str(warning.message)) for warning in caught] == [True] * chinese
     said = tuple(languages) if isinstance(languages, list) else ()
     assert checkpoint.config.languages == (("zh-Hant",) if chinese else said)
-
-
-def test_a_converted_chinese_model_keeps_in_its_language_what_it_expects(model: Path, tmp_path: Path) -> None:
-    """Whoever loads it was told once; `elmo info` still says it."""
-    with pytest.warns(UserWarning, match="traditional characters"):
-        convert(model.rename(model.parent / "179"), tmp_path / "converted")
-    facts = describe(str(tmp_path / "converted"))
-    assert (facts["languages"], facts["tokenizer"]) == (["zh-Hant"], "words")
 
 
 @pytest.mark.parametrize(

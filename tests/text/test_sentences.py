@@ -50,7 +50,7 @@ def test_english(expected: list[str]) -> None:
 def test_chinese() -> None:
     text = "他说：“我走了。”然后他走了！你呢？！ABC公司。好……是（对。）完"
     expected = ["他说：“我走了。”", "然后他走了！", "你呢？！", "ABC公司。", "好……是（对。）", "完"]
-    assert texts(text, "zh") == expected
+    assert texts(text, "zh") == texts(text, "zh-Hant") == expected
     assert texts(text) == expected
 
 

@@ -11,6 +11,9 @@ Its network is ours but for the order in which numbers stand, so that reading an
     gates       i, f, g, o there; i, g, f, o here, and nothing is added to f (`forget_bias` 0)
     highways    y = g·x + (1 − g)·relu(…) there, [transform | gate] in one matrix; here g weighs the other part: −W, −b
 
+How text became words is not said; our default, `words`, stays: unlike cutting at white space it makes something of any
+string, Chinese among them. Whoever has words gives these (`encode_tokens`), as its users always did.
+
 What its program does not use at inference (seed, dropout, the softmax's settings) is not kept; nor is a `word.dic` that
 lies beside a model which reads code points alone.
 """
@@ -65,7 +68,7 @@ PUBLISHED_ARCHITECTURE: Final[dict[str, Any]] = {
 def load_manylangs(folder: AnyPath) -> Checkpoint:
     """Read a model.
 
-    Warns (UserWarning) where it is the Chinese one, which expects traditional characters.
+    Warns (UserWarning) where it is the Chinese one, which expects traditional characters: its languages are ("zh-Hant",).
 
     Raises:
         ValueError: A file cannot be read.
@@ -79,8 +82,7 @@ def load_manylangs(folder: AnyPath) -> Checkpoint:
     words = _read_words(folder / WORDS_NAME, get, vectors)
     characters = _read_characters(folder / CHARACTERS_NAME, get, vectors)
     config = _read_config(get, vectors, characters)
-    languages = _languages(folder / _META_NAME)
-    _warn_of_chinese(folder, languages)
+    languages = _languages(folder)
     return Checkpoint(
         config=ElmoConfig(bilm=config, languages=languages),
         bilm=from_theirs(config, vectors, lstms),
@@ -219,8 +221,27 @@ def _write_config(checkpoint: Checkpoint) -> dict[str, Any]:
     return PUBLISHED_ARCHITECTURE | {"encoder": encoder, "token_embedder": embedder}
 
 
-def _languages(path: AnyPath) -> tuple[str, ...]:
-    """The languages that NLPL's `meta.json` names, if it lies there; it is no part of the model, so nothing is required of it."""
+def _languages(folder: AnyPath) -> tuple[str, ...]:
+    """The languages: as NLPL's `meta.json` says if it lies there, but the Chinese model's is told from its name too.
+
+    Says what that one expects; a model folder made of it keeps that in its language code.
+    """
+    languages = _languages_said(folder / _META_NAME)
+    name = re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1].lower()
+    by_name = name.split(".")[0] == "179" or {"zh", "zht", "zho", "chinese"} & set(re.split("[^a-z]+", name))
+    if not by_name and not {"zh", "zho", "chi"} & set(languages):
+        return languages
+    warnings.warn(
+        f"{folder}: the Chinese model of ELMoForManyLangs was trained on traditional characters; convert simplified text "
+        "before you embed it",
+        UserWarning,
+        stacklevel=4,
+    )
+    return ("zh-Hant",)
+
+
+def _languages_said(path: AnyPath) -> tuple[str, ...]:
+    """The languages that `meta.json` names; it is no part of the model, so nothing is required of it."""
     try:
         corpora = read_json(path).get("corpus")
     except ValueError:
@@ -228,16 +249,3 @@ def _languages(path: AnyPath) -> tuple[str, ...]:
     found = [corpus.get("language") for corpus in corpora if isinstance(corpus, dict)] if isinstance(corpora, list) else []
     codes = [code for code in found if isinstance(code, str) and re.fullmatch("[a-z]{2,3}", code)]
     return tuple(dict.fromkeys(codes))
-
-
-def _warn_of_chinese(folder: AnyPath, languages: tuple[str, ...]) -> None:
-    """Say what the Chinese model expects, where its languages or its name (NLPL's number 179) say that this is it."""
-    name = re.split(r"[/\\]", str(folder).rstrip("/\\"))[-1].lower()
-    by_name = name.split(".")[0] == "179" or {"zh", "zht", "zho", "chinese"} & set(re.split("[^a-z]+", name))
-    if by_name or {"zh", "zho", "chi"} & set(languages):
-        warnings.warn(
-            f"{folder}: the Chinese model of ELMoForManyLangs was trained on traditional characters; convert simplified text "
-            "before you embed it",
-            UserWarning,
-            stacklevel=4,
-        )

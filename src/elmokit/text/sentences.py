@@ -37,7 +37,8 @@ def split_sentences(text: str, language: str = "en") -> list[Token]:
     Returns:
         The sentences with their places in `text`, without the white space around them; none is empty.
     """
-    ends = _rule_ends(text) if language in RULED_LANGUAGES else sentencex_ends(text, language)
+    ruled = language.partition("-")[0] in RULED_LANGUAGES  # zh-Hant is zh
+    ends = _rule_ends(text) if ruled else sentencex_ends(text, language)
     return _spans(text, ends)
 
 
