@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import shutil
 import struct
 import tarfile
@@ -236,6 +237,28 @@ def test_bombs(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(archives, "_EXPANSION", 10**5)
     with pytest.raises(FormatError, match="no model folder"):
         load_checkpoint(packed)
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar.gz"])
+def test_what_repeats_itself_more_than_text_does(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller by a factor of some tens: no weights, and more than the vocabulary beside them could make of it."""
+    monkeypatch.setattr(archives, "_SMALL", 2**20)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/vocab.txt").write_bytes(b"".join(b"word%d\n" % i for i in range(2**17)))
+    with pytest.raises(FormatError, match="no model folder"):  # this much is usual
+        load_checkpoint(pack(tmp_path / "model", tmp_path / f"x{kind}"))
+    (tmp_path / "model/weights.hdf5").write_bytes(random.Random(0).randbytes(2**14) * 2**10)
+    with pytest.raises(FormatError, match=r"unpack to \d\d?,\d\d\d,\d\d\d or more, which no model does"):
+        load_checkpoint(pack(tmp_path / "model", tmp_path / f"y{kind}"))
+
+
+def test_more_than_any_model_has(tmp_path: Path) -> None:
+    """However large the archive is; this one takes no room on the disk."""
+    with (tmp_path / "x.zip").open("wb") as file:
+        file.truncate(2**29)
+    archives._check_size(2**32, tmp_path / "x.zip")
+    with pytest.raises(FormatError, match="unpack to 8,589,934,593 or more"):
+        archives._check_size(2**33 + 1, tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("kind", [".zip", ".tar"])

@@ -29,12 +29,12 @@ T = TypeVar("T")
 _TARS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2")
 _OTHERS: Final = (".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _MOST_FILES: Final = 10_000
-_EXPANSION: Final = 200
-"""Weights hardly get smaller, text by a factor of ten: what unpacks to more than this is a bomb."""
+_EXPANSION: Final = 20
+"""Weights hardly get smaller, text by a factor of ten at most: what unpacks to more than this is a bomb."""
 _SMALL: Final = 2**26
 """Bytes that an archive may unpack to however small it is."""
-_LARGEST: Final = 2**36
-"""No model has so many bytes."""
+_LARGEST: Final = 2**33
+"""Twice what the largest known is: a training folder with a softmax over 800,000 words, all its numbers stored twice."""
 _CHUNK: Final = 2**20
 _DAMAGE = (
     zipfile.BadZipFile,
