@@ -38,8 +38,11 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    size = len(data)
     try:
-        state = torch.load(_checked(data), map_location="cpu", weights_only=True)
+        stream = _checked(data)
+        del data  # else a file would be twice in memory while it is read
+        state = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle leads to errors of every kind
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FormatError(f"{path}: no PyTorch file of tensors alone, or damaged or cut short ({reason[:200]})") from error
@@ -48,7 +51,7 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             raise FormatError(f"{path}: entry {name} is {type(tensor).__name__}, expected a tensor")
-    _check_sizes(state, len(data), path)
+    _check_sizes(state, size, path)
     return dict(state)
 
 
