@@ -276,3 +276,11 @@ class TestOptionFile:
 
 def test_every_remedy_tells_what_to_do() -> None:
     assert all(";" in remedy for remedy in program.REMEDIES.values())
+
+
+def test_python_m_elmokit_is_the_program() -> None:
+    command = [sys.executable, "-m", "elmokit"]
+    assert "Usage: elmo" in subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    wrong = subprocess.run([*command, "info", "nowhere"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("elmo: nowhere: no such model")
