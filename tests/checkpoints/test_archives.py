@@ -371,3 +371,13 @@ def test_json_in_an_archive_names_its_place(model: Path, tmp_path: Path) -> None
     (model / "options.json").write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(FormatError, match=r"x\.zip/options\.json: expected a JSON object"):
         load_checkpoint(pack(model, tmp_path / "x.zip"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.zip", "model.tar.gz"])
+def test_an_archive_is_known_by_its_bytes(kind: str, name: str, tmp_path: Path) -> None:
+    """Whatever it was renamed to."""
+    ours(tmp_path / "model-folder")
+    packed = pack(tmp_path / "model-folder", tmp_path / f"packed{kind}")
+    packed.rename(tmp_path / name)
+    assert same_tensors(load_checkpoint(tmp_path / name).bilm, EXPECTED.bilm)

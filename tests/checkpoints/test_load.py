@@ -119,7 +119,7 @@ def test_nothing_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_other_files(name: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    (tmp_path / name).write_bytes(b"neither this nor that")
     with pytest.raises(FormatError, match=f"{name}: {message}"):
         load_checkpoint(tmp_path / name)
 

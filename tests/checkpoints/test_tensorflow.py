@@ -98,7 +98,7 @@ def test_there_and_back(prefix: str, shards: int, tmp_path: Path) -> None:
 
 
 def test_each_file_of_a_checkpoint_names_it(trained: Path) -> None:
-    for name in ("checkpoint", "model.ckpt-80.index", "model.ckpt-80.data-00000-of-00001"):
+    for name in ("checkpoint", "model.ckpt-80", "model.ckpt-80.index", "model.ckpt-80.data-00000-of-00001"):
         assert same_tensors(load_checkpoint(trained / name).bilm, TRAINED.bilm)
 
 

@@ -41,6 +41,11 @@ def test_it_says_where_and_what(mirror: Path, own_cache: Path, name: str, capsys
     assert entry["here"]
 
 
+def test_a_bundled_model_is_here_already(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["download", "en-small"]) == 0
+    assert "model.safetensors" in capsys.readouterr().out
+
+
 def test_to_a_folder_of_the_users_own(mirror: Path, tmp_path: Path, own_cache: Path) -> None:
     download("allennlp/small", out=tmp_path / "mine")
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {file.name for file in SMALL.files}

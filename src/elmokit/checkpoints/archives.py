@@ -55,6 +55,30 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith((".zip", *_TARS, *_OTHERS))
 
 
+def looks_packed(path: Path) -> bool:
+    """Whether a file is packed, by its first bytes: some are renamed when they are downloaded."""
+    return _magic(path) is not None
+
+
+def _magic(path: Path) -> str | None:
+    """The kind of archive that a file's own bytes say: "zip", "gz", "bz2" or "tar"; None for none of them."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(tarfile.BLOCKSIZE)
+    except OSError:
+        return None  # whoever opens it says why
+    kinds = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gz", b"BZh": "bz2"}
+    found = next((kind for magic, kind in kinds.items() if head.startswith(magic)), None)
+    return "tar" if found is None and head[257:262] == b"ustar" else found
+
+
+def _kind(path: Path) -> str:
+    """What to open a file as: what its bytes say, else what its name says."""
+    name = path.name.lower()
+    by_name = next((kind for kind in ("zip", "gz", "bz2", "tar") if name.endswith(kind)), None)
+    return _magic(path) or {"tgz": "gz", "tbz2": "bz2"}.get(name.rsplit(".", 1)[-1]) or by_name or "tar"
+
+
 @contextmanager
 def opened_archive(path: Path) -> Iterator[PackedPath]:
     """Give the folder that an archive holds, for a loader to read from; a single folder round everything is entered.
@@ -63,14 +87,14 @@ def opened_archive(path: Path) -> Iterator[PackedPath]:
         ValueError: The file cannot be read.
         FormatError: The archive, and the file in it that is damaged, suspicious or larger than can be.
     """
-    name = path.name.lower()
-    if not name.endswith((".zip", *_TARS)):
+    if path.name.lower().endswith(_OTHERS) and not path.name.lower().endswith(_TARS) and _magic(path) != "zip":
         raise FormatError(
             f"{path}: archives of this kind are not read, only .zip, {', '.join(_TARS)}; unpack it and give the folder"
         )
     with ExitStack() as stack:
         try:
-            archive = (_zip if name.endswith(".zip") else _tar)(path, stack)
+            kind = _kind(path)
+            archive = _zip(path, stack) if kind == "zip" else _tar(path, kind, stack)
         except FormatError:
             raise
         except (PermissionError, IsADirectoryError) as error:
@@ -106,15 +130,14 @@ def _zip(path: Path, stack: ExitStack) -> Archive:
     return _archive(path, {place: info.file_size for place, info in infos.items()}, read)
 
 
-def _tar(path: Path, stack: ExitStack) -> Archive:
-    """Open a tar, take it into memory if it is compressed, and check its list."""
-    name = path.name.lower()
+def _tar(path: Path, kind: str, stack: ExitStack) -> Archive:
+    """Open a tar, take it into memory if it is compressed ("gz" or "bz2"), and check its list."""
     file: IO[bytes]
-    if name.endswith(".tar"):
+    if kind == "tar":
         file = stack.enter_context(path.open("rb"))
     else:
         file = BytesIO()
-        with gzip.open(path) if name.endswith("gz") else bz2.open(path) as packed:
+        with gzip.open(path) if kind == "gz" else bz2.open(path) as packed:
             while chunk := packed.read(_CHUNK):
                 file.write(chunk)
                 _check_size(file.tell(), path)

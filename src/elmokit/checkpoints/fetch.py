@@ -120,9 +120,8 @@ def _of_hub(repo_id: str, revision: str | None, source: Source) -> Path:
         )
     except ValueError as error:
         similar = similar_names(repo_id)
-        if similar:
-            raise ValueError(f"{error}. Published models with a name like it: {', '.join(similar)}") from error
-        raise
+        others = f"Published models with a name like it: {', '.join(similar)}" if similar else "`elmo models` lists what is known"
+        raise ValueError(f"{error}. Nor is there a file or folder of this name. {others}") from error
 
 
 def _of_address(url: str, source: Source) -> Path:

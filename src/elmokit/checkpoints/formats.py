@@ -16,7 +16,7 @@ from pathlib import Path
 
 from elmokit.checkpoints.allennlp_archive import WEIGHTS_NAME as TASK_WEIGHTS_NAME
 from elmokit.checkpoints.allennlp_archive import load_task_archive
-from elmokit.checkpoints.archives import is_archive, opened_archive
+from elmokit.checkpoints.archives import is_archive, looks_packed, opened_archive
 from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.folder import CONFIG_NAME, is_model_folder, load_folder
 from elmokit.checkpoints.hdf5 import OPTIONS_NAME, load_hdf5
@@ -61,6 +61,9 @@ def load_path(path: Path) -> Checkpoint:
         return _load_folder(path.parent)
     if path.suffix == ".json":
         return load_hdf5(path, _partner(path, "options", "weights", _HDF5))
+    if looks_packed(path):
+        with opened_archive(path) as folder:
+            return _load_folder(folder)
     raise FormatError(f"{path}: no known model format; expected a model folder, an archive, or options.json with an HDF5 file")
 
 
@@ -83,6 +86,7 @@ def _load_folder(folder: AnyPath) -> Checkpoint:
     if CONFIG_NAME in names:
         return load_folder(folder)
     found = "one HDF5 file of weights" if options.is_file() else f"{CONFIG_NAME}, or {OPTIONS_NAME} and one HDF5 file of weights"
+    names += [f"{path.name}/" for path in folder.iterdir() if path.is_dir()]
     raise FormatError(f"{folder}: no model folder; missing is {found}; found {', '.join(names[:5]) or 'nothing'}")
 
 

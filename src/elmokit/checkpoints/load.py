@@ -8,6 +8,7 @@ from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.fetch import Source, locate, with_facts
 from elmokit.checkpoints.folder import CONFIG_NAME
 from elmokit.checkpoints.formats import load_path
+from elmokit.checkpoints.tf_bundle import INDEX_SUFFIX
 
 
 def load_checkpoint(name_or_path: str | Path, source: Source | None = None) -> Checkpoint:
@@ -39,7 +40,7 @@ def resolve_path(name_or_path: str | Path, source: Source | None = None) -> Path
     if bundled or _is_here(name_or_path):
         if source.revision is not None:
             raise ValueError(f"revision is for models of the Hub, and {name} is on this machine; leave it out")
-        return _bundled() / name if bundled else Path(name_or_path).expanduser()
+        return _bundled() / name if bundled else _existing(name_or_path) or Path(name_or_path)
     located = locate(name, source)
     if located is None:
         raise ValueError(_unknown(name))
@@ -64,8 +65,16 @@ def _unknown(name: str) -> str:
 
 
 def _is_here(name_or_path: str | Path) -> bool:
-    """Whether it is a path of something; an address may be longer than any path may be, which `Path.exists` would not bear."""
-    return os.path.exists(Path(name_or_path).expanduser())  # noqa: PTH110  # see above
+    """Whether it is a path of something."""
+    return _existing(name_or_path) is not None
+
+
+def _existing(name_or_path: str | Path) -> Path | None:
+    """The path, if something is there: as it stands, or with ".index", for TensorFlow names a checkpoint without it."""
+    path = Path(name_or_path).expanduser()
+    paths = (path, path.with_name(path.name + INDEX_SUFFIX)) if path.name else (path,)
+    # Not `Path.exists`: an address may be longer than any path may be, which it would not bear.
+    return next((found for found in paths if os.path.exists(found)), None)  # noqa: PTH110  # see above
 
 
 def _name(name_or_path: str | Path) -> str:

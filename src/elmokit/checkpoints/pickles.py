@@ -44,8 +44,10 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
         del data  # else a file would be twice in memory while it is read
         state = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle leads to errors of every kind
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"{path}: no PyTorch file of tensors alone, or damaged or cut short ({reason[:200]})") from error
+        # PyTorch's own words for what it refuses end in the advice to load it all the same.
+        said = str(error).partition("\n")[0] or type(error).__name__
+        reason = "it would run code or make objects" if "weights_only" in said else said[:200]
+        raise FormatError(f"{path}: no PyTorch file of tensors alone, or damaged or cut short ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise FormatError(f"{path}: expected tensors by name (a state dict), found {type(state).__name__}")
     for name, tensor in state.items():

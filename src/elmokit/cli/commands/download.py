@@ -23,6 +23,7 @@ def download(name: str, *, out: Path | str | None = None) -> None:
     """
     from elmokit.checkpoints.fetch import Source, as_address, locate
     from elmokit.checkpoints.folder import sha256
+    from elmokit.checkpoints.load import bundled_names, resolve_path
     from elmokit.checkpoints.registry import find_model, similar_names
 
     model = find_model(as_address(name))
@@ -31,7 +32,7 @@ def download(name: str, *, out: Path | str | None = None) -> None:
         return
     if out is not None:
         raise ValueError(f"--out is for published models, which {name} is not; leave it out, or copy what is fetched")
-    path = locate(name, Source())
+    path = resolve_path(name) if name in bundled_names() else locate(name, Source())
     if path is None:
         similar = similar_names(name)
         advice = f"did you mean {', '.join(similar)}?" if similar else "`elmo models` lists what is known"
