@@ -46,7 +46,7 @@ def load_state_dict(path: AnyPath) -> dict[str, Tensor]:
     except Exception as error:  # a damaged pickle leads to errors of every kind
         # PyTorch's own words for what it refuses end in the advice to load it all the same.
         said = str(error).partition("\n")[0] or type(error).__name__
-        reason = "it would run code or make objects" if "weights_only" in said else said[:200]
+        reason = "it would run code or make objects" if "Weights only load failed" in said else said[:200]
         raise FormatError(f"{path}: no PyTorch file of tensors alone, or damaged or cut short ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise FormatError(f"{path}: expected tensors by name (a state dict), found {type(state).__name__}")
