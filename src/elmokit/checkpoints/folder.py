@@ -113,6 +113,9 @@ def load_folder(folder: str | AnyPath) -> Checkpoint:
     The files' SHA-256 and every tensor's name and shape are checked before anything is built. Half precision is
     widened to float32.
 
+    The weights stay mapped to their file. To replace or remove the folder is fine; a program that overwrites or shortens the
+    file in place, as `cp` does and `mv` does not, takes the weights from under every process that has the model loaded.
+
     Raises:
         ValueError: A file cannot be read.
         FormatError: The file, key or tensor that is missing, damaged or wrong, and what was expected.

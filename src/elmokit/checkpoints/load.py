@@ -71,6 +71,8 @@ def _is_here(name_or_path: str | Path) -> bool:
 
 def _existing(name_or_path: str | Path) -> Path | None:
     """The path, if something is there: as it stands, or with ".index", for TensorFlow names a checkpoint without it."""
+    if not str(name_or_path):
+        return None
     path = Path(name_or_path).expanduser()
     paths = (path, path.with_name(path.name + INDEX_SUFFIX)) if path.name else (path,)
     # Not `Path.exists`: an address may be longer than any path may be, which it would not bear.
