@@ -276,10 +276,16 @@ def test_numbers_that_are_not_finite(name: str, state: State, tmp_path: Path) ->
         load_checkpoint(write_model(tmp_path / "model", state))
 
 
-def test_damage_of_an_archive_is_found(state: State, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number_of_cuts", "number_of_flips"), [(5, 25), pytest.param(200, 1000, marks=pytest.mark.slow)], ids=["quick", "many"]
+)
+def test_damage_of_an_archive_is_found(number_of_cuts: int, number_of_flips: int, state: State, tmp_path: Path) -> None:
     archive = packed(write_model(tmp_path / "model", state))
     expected = load_checkpoint(archive)
-    for _ in bytes_changed(archive, 25):
+    for _ in cuts(archive, number_of_cuts):
+        with pytest.raises(FormatError, match="model.tar.gz"):
+            load_checkpoint(archive)
+    for _ in bytes_changed(archive, number_of_flips):
         try:
             checkpoint = load_checkpoint(archive)
         except FormatError as error:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from safetensors.torch import load_file, save_file
+from tests.checkpoints.damage import bytes_changed, cuts
 from tests.checkpoints.small_models import (
     SMALL,
     change_json,
@@ -122,6 +123,23 @@ def test_any_changed_or_missing_byte_is_noticed(name: str, model: Path) -> None:
     path.unlink()
     with pytest.raises(FormatError, match=f"{name}: missing"):
         load_folder(model)
+
+
+@pytest.mark.parametrize("name", ["config.json", MODEL, HEAD, "vocab.txt"])
+@pytest.mark.parametrize(
+    ("number_of_cuts", "number_of_flips"), [(10, 40), pytest.param(200, 1000, marks=pytest.mark.slow)], ids=["quick", "many"]
+)
+def test_damage(name: str, number_of_cuts: int, number_of_flips: int, model: Path, checkpoint: Checkpoint) -> None:
+    """What has a checksum is refused; `config.json`, which has none, may change the words in it, but no number."""
+    for damage in (cuts(model / name, number_of_cuts), bytes_changed(model / name, number_of_flips)):
+        for _ in damage:
+            try:
+                loaded = load_folder(model)
+            except FormatError as error:
+                assert str(model) in str(error)  # noqa: PT017 - either way is right
+            else:
+                assert name == "config.json"
+                assert same_tensors(loaded.bilm, checkpoint.bilm)
 
 
 def test_a_single_changed_weight_is_noticed(model: Path, checkpoint: Checkpoint) -> None:
