@@ -1,6 +1,7 @@
 """What every test has: the shared folder, no network, one thread, the same random examples each time on a CI machine."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no folder ../shared beside the checkout: its reference numbers and corpora are not in the repository")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_heard() -> Iterator[None]:
+    """Let Ctrl-C have its usual meaning: a shell makes what runs in its background ignore it, and its children with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="session")
