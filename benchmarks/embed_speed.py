@@ -78,7 +78,7 @@ def word_products(char_cnn: CharCnn, chars_UW: Tensor) -> None:
         x_UF = torch.cat([convolution(x_UEW).amax(-1) for convolution in char_cnn.convolutions], -1)
         for highway in char_cnn.highways:
             torch.nn.functional.linear(x_UF, highway.transform.weight)  # type: ignore[union-attr,arg-type]  # a ModuleList forgets types
-            torch.nn.functional.linear(x_UF, highway.carry.weight)  # type: ignore[union-attr,arg-type]  # likewise
+            torch.nn.functional.linear(x_UF, highway.carry.weight)  # type: ignore[union-attr,arg-type]  # a ModuleList forgets types
         char_cnn.projection(x_UF)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.checkpoints.damage import bytes_changed, cuts
+from tests.checkpoints.damage import bytes_changed, cuts, unless_refused
 from tests.checkpoints.small_models import change_json
 from tests.golden.cases import DATA, Case, distance, load_case
 from torch import Tensor
@@ -257,11 +257,8 @@ def test_damage(old: bool, number_of_cuts: int, number_of_flips: int, state: Sta
     whole = load_checkpoint(folder)
     for damage in (cuts(folder / "weights.th", number_of_cuts), bytes_changed(folder / "weights.th", number_of_flips)):
         for _ in damage:
-            try:
-                found = load_checkpoint(folder)
-            except FormatError as error:
-                assert str(folder) in str(error)  # noqa: PT017 - either way is right
-            else:
+            found = unless_refused(lambda: load_checkpoint(folder), folder)
+            if found is not None:
                 assert found.bilm.keys() == whole.bilm.keys()
                 same = [torch.equal(found.bilm[name], tensor) for name, tensor in whole.bilm.items()]
                 assert (all(same) and found.mixes == whole.mixes) or old
@@ -286,9 +283,6 @@ def test_damage_of_an_archive_is_found(number_of_cuts: int, number_of_flips: int
         with pytest.raises(FormatError, match="model.tar.gz"):
             load_checkpoint(archive)
     for _ in bytes_changed(archive, number_of_flips):
-        try:
-            checkpoint = load_checkpoint(archive)
-        except FormatError as error:
-            assert str(archive) in str(error)  # noqa: PT017 - either way is right
-        else:  # the name or the date in gzip's header
+        checkpoint = unless_refused(lambda: load_checkpoint(archive), archive)
+        if checkpoint is not None:  # the name or the date in gzip's header
             assert all(torch.equal(checkpoint.bilm[name], expected.bilm[name]) for name in expected.bilm)

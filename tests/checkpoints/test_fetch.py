@@ -130,7 +130,7 @@ def test_offline(own_cache: Path, monkeypatch: pytest.MonkeyPatch, arguments: di
         with pytest.raises(ValueError, match="not there, and nothing is fetched with HF_HUB_OFFLINE=1 or local_files_only"):
             Elmo.from_pretrained(name, **arguments)  # type: ignore[arg-type]  # one option of one type
     with pytest.raises(ValueError, match="me/small: not in the Hub's cache on this machine"):
-        Elmo.from_pretrained("me/small", cache_dir=own_cache, **arguments)  # type: ignore[arg-type]  # as above
+        Elmo.from_pretrained("me/small", cache_dir=own_cache, **arguments)  # type: ignore[arg-type]  # one option of one type
     assert web.requests == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.checkpoints import tf_bundles
-from tests.checkpoints.damage import bytes_changed, cuts
+from tests.checkpoints.damage import bytes_changed, cuts, unless_refused
 from tests.checkpoints.tf_bundles import message, number, table, write_bundle
 from tests.golden.cases import DATA
 
@@ -223,12 +223,13 @@ def test_too_many_entries() -> None:
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_fields_or_an_error(data: bytes) -> None:
+    message, fields = "byte ", {}
     try:
         fields = read_fields(data)
     except ValueError as error:
-        assert str(error).startswith("byte ")  # noqa: PT017 - either way is right
-    else:
-        assert sum(len(value) for values in fields.values() for value in values if isinstance(value, bytes)) <= len(data)
+        message = str(error)
+    assert message.startswith("byte ")
+    assert sum(len(value) for values in fields.values() for value in values if isinstance(value, bytes)) <= len(data)
 
 
 @pytest.mark.parametrize("file", ["model.ckpt-80.index", "model.ckpt-80.data-00000-of-00001"])
@@ -249,10 +250,7 @@ def test_changed_bytes_of_the_index(prefix: Path) -> None:
     """What no checksum covers is the footer; a change there is found too, or changes nothing."""
     whole = read_all(prefix)
     for path in bytes_changed(prefix.with_name("model.ckpt-80.index"), 300):
-        try:
-            read = read_all(prefix)
-        except FormatError as error:
-            assert path.name in str(error)  # noqa: PT017 - either way is right
-        else:
+        read = unless_refused(lambda: read_all(prefix), path.name)
+        if read is not None:
             assert read.keys() == whole.keys()
             assert all(np.array_equal(read[name], whole[name]) for name in whole)

@@ -75,8 +75,7 @@ def _existing(name_or_path: str | Path) -> Path | None:
         return None
     path = Path(name_or_path).expanduser()
     paths = (path, path.with_name(path.name + INDEX_SUFFIX)) if path.name else (path,)
-    # Not `Path.exists`: an address may be longer than any path may be, which it would not bear.
-    return next((found for found in paths if os.path.exists(found)), None)  # noqa: PTH110  # see above
+    return next((found for found in paths if os.path.exists(found)), None)  # noqa: PTH110 - Path.exists raises for long addresses
 
 
 def _name(name_or_path: str | Path) -> str:

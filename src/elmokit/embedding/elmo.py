@@ -131,8 +131,8 @@ class Elmo(Predicting):
         self.bilm.to(choose_device(device))
         return self
 
-    @overload  # a str is also an iterable of str: the first signature that fits counts, which mypy warns of
-    def tokenize(self, texts: str) -> list[Token]: ...  # type: ignore[overload-overlap]
+    @overload  # the first signature that fits counts
+    def tokenize(self, texts: str) -> list[Token]: ...  # type: ignore[overload-overlap]  # a str is an iterable of str too
     @overload
     def tokenize(self, texts: Iterable[str]) -> list[list[Token]]: ...
     def tokenize(self, texts: str | Iterable[str]) -> list[Token] | list[list[Token]]:

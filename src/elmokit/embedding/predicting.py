@@ -48,8 +48,10 @@ class Predicting:
             head = self._head = load_head(self.checkpoint)[0].to(device).eval()
         return LanguageModel(self.bilm, head)
 
-    @overload  # a str is also an iterable of str: the first signature that fits counts, which mypy warns of
-    def score(self, sentences: Text, *, carry_state: bool = False, batch_tokens: int = 8192) -> Score: ...  # type: ignore[overload-overlap]
+    @overload  # the first signature that fits counts
+    def score(  # type: ignore[overload-overlap]  # a str is an iterable of str too
+        self, sentences: Text, *, carry_state: bool = False, batch_tokens: int = 8192
+    ) -> Score: ...
     @overload
     def score(
         self, sentences: Iterable[Text] | Iterable[Words], *, carry_state: bool = False, batch_tokens: int = 8192

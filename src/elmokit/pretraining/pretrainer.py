@@ -78,8 +78,8 @@ class Pretrainer:
                 f"step {self.progress.steps}: the loss or its gradient is not finite (loss {loss.item()}); "
                 "begin anew with a lower --learning-rate and --resume never"
             )
-        # PyTorch warns of sparse gradients unless told to check them or not to; its own function has no types.
-        with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # as said
+        # PyTorch warns of sparse gradients unless told to check them or not to.
+        with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # PyTorch's own lack of types
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
