@@ -149,7 +149,7 @@ def test_an_unknown_pooling(elmo: Elmo) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int8"}, "precision='int8': this version computes in \"float32\" only"),
+        ({"precision": "int4"}, "precision must be one of float32, bfloat16, int8, not 'int4'"),
         ({"revision": "main"}, "revision is for models of the Hub, and en-small is on this machine"),
         ({"device": "warp"}, "device='warp': not there or not known to PyTorch"),
         ({"device": "meta"}, "device='meta': not there or not known to PyTorch"),

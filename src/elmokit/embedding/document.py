@@ -16,7 +16,7 @@ from elmokit.embedding.layers import Layers
 from elmokit.embedding.room import reserve
 from elmokit.embedding.windows import read_in_windows, reading
 from elmokit.embedding.words import WordVectors
-from elmokit.model.bilm import BiLM
+from elmokit.kernels.engine import Engine
 from elmokit.text.readers import WordReader
 from elmokit.text.sentences import split_sentences
 from elmokit.text.tokenizers import get_tokenizer
@@ -56,12 +56,12 @@ def _words(sentence: object, number: int) -> list[str]:
 
 @torch.no_grad()
 def embed_document(
-    bilm: BiLM, reader: WordReader, sentences: Sequence[Sequence[str]], *, layers: Layers, window: int, out: Any
+    engine: Engine, reader: WordReader, sentences: Sequence[Sequence[str]], *, layers: Layers, window: int, out: Any
 ) -> Any:
     """Compute the vectors of all tokens, the state carried from sentence to sentence.
 
     Args:
-        bilm: The model.
+        engine: What runs the model.
         reader: How it reads words.
         sentences: Words in the form which the model reads.
         layers: Which layers.
@@ -77,11 +77,13 @@ def embed_document(
     if window < 1:
         raise ValueError(f"window must be 1 or more, not {window}")
     tokens = sum(map(len, sentences))
-    shape = (bilm.config.layers + 1, tokens, bilm.config.dim) if layers == "all" else (tokens, bilm.config.dim)
+    config = engine.bilm.config
+    shape = (config.layers + 1, tokens, config.dim) if layers == "all" else (tokens, config.dim)
     text = reading(sentences)
+    engine.expect(tokens)
 
     def fill(array: Any) -> Any:
-        read_in_windows(bilm, WordVectors(bilm.words, reader), text, array, layers=layers, window=window)
+        read_in_windows(engine, WordVectors(engine, reader), text, array, layers=layers, window=window)
         return array
 
     if out is None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Self, overload
 
 import torch
 from numpy.typing import ArrayLike
@@ -29,6 +29,8 @@ from elmokit.embedding.predicting import Predicting
 from elmokit.embedding.similarity import cosines
 from elmokit.embedding.spans import Span, tokens_of_spans
 from elmokit.kernels.device import choose_device
+from elmokit.kernels.engine import Engine
+from elmokit.kernels.products import Precision, check_precision
 from elmokit.text.tokenizers import Token
 
 LONG_INPUT = 50_000
@@ -41,11 +43,17 @@ class Elmo(Predicting):
     Args:
         checkpoint: The model in memory; `from_pretrained` and `from_config` make one.
         device: Where it computes, as PyTorch names devices.
+        precision: Of the arithmetic that makes vectors.
+
+    Raises:
+        ValueError: An unknown precision.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "cpu") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "cpu", precision: Precision = "float32") -> None:
         self.bilm = build_bilm(checkpoint).to(device)
         """The network, in evaluation mode."""
+        self.engine = Engine(self.bilm, precision)
+        """What runs the network to make vectors."""
         self.checkpoint = dataclasses.replace(checkpoint, bilm={})
         """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
         self.reader = checkpoint.reader
@@ -60,7 +68,7 @@ class Elmo(Predicting):
         name_or_path: str | Path,
         *,
         device: str | torch.device = "auto",
-        precision: Literal["float32", "bfloat16", "int8"] = "float32",
+        precision: Precision = "float32",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -72,7 +80,7 @@ class Elmo(Predicting):
             name_or_path: A bundled name ("en-small"), a file or folder of any known format, the name ("allennlp/original", see
                 `elmo models`) or address of a published model, or a model of the Hub ("owner/name").
             device: "auto" takes the CUDA device if there is one, else the CPU; or any name that PyTorch knows.
-            precision: Of the arithmetic; only "float32" so far.
+            precision: Of the arithmetic that makes vectors: "bfloat16" and "int8" are faster and a little less exact.
             revision: Of a model on the Hub: a branch, a tag or a commit.
             cache_dir: Where fetched models are kept; None for the Hub's own cache, or `ELMOKIT_CACHE` for the other ones.
             local_files_only: Nothing is fetched, as with `HF_HUB_OFFLINE=1`.
@@ -82,11 +90,10 @@ class Elmo(Predicting):
             ValueError: No such model or it cannot be had, an unknown device, or what this version does not support yet.
             FormatError: The model's files are damaged.
         """
-        if precision != "float32":
-            raise ValueError(f'precision={precision!r}: this version computes in "float32" only')
+        check_precision(precision)
         place = choose_device(device)  # before a large file is read in vain
         source = Source(revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-        return cls(load_checkpoint(name_or_path, source), place)
+        return cls(load_checkpoint(name_or_path, source), place, precision)
 
     @classmethod
     def from_config(cls, config: ElmoConfig, seed: int = 0) -> Self:
@@ -308,7 +315,7 @@ class Elmo(Predicting):
         """
         check_layers(layers, self.num_layers)
         sentences = document_sentences(document, self.config)
-        return embed_document(self.bilm, self.reader, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
+        return embed_document(self.engine, self.reader, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
 
     def similarity(
         self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"
@@ -371,7 +378,7 @@ class Elmo(Predicting):
         check_layers(layers, self.num_layers)
         on = self.device if convert_to_tensor else torch.device("cpu")
         return SentenceEncoder(
-            self.bilm, self.reader, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on
+            self.engine, self.reader, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on
         )
 
     def _run(self, encoder: SentenceEncoder, sentences: list[list[str]], show_progress_bar: bool | None) -> list[Tensor]:

@@ -128,7 +128,7 @@ class _Job:
         self.tokenize = get_tokenizer(self.tokenizer)
         self.read_forms = elmo.collate.read_forms
         self.encoder = SentenceEncoder(
-            elmo.bilm,
+            elmo.engine,
             elmo.reader,
             layers=self.layers,
             batch_tokens=options.batch_tokens,

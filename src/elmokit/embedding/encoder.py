@@ -15,7 +15,7 @@ from torch import Tensor
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.windows import read_in_windows, reading
 from elmokit.embedding.words import WordVectors
-from elmokit.model.bilm import BiLM
+from elmokit.kernels.engine import Engine
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
 
@@ -41,13 +41,13 @@ def plain_array(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 class SentenceEncoder:
-    """Runs a biLM over sentences, stateless: each sentence's vectors depend on it alone. One object serves one job.
+    """Runs a model over sentences, stateless: each sentence's vectors depend on it alone. One object serves one job.
 
     A sentence above the budget is read in windows, so that its length does not matter. On out-of-memory the budget
     halves, with a warning.
 
     Args:
-        bilm: The model.
+        engine: What runs the model.
         reader: How it reads words.
         layers: Which layers.
         batch_tokens: The budget: rows × longest row of a batch, marks counted.
@@ -63,7 +63,7 @@ class SentenceEncoder:
 
     def __init__(
         self,
-        bilm: BiLM,
+        engine: Engine,
         reader: WordReader,
         *,
         layers: Layers = "mean",
@@ -75,8 +75,8 @@ class SentenceEncoder:
         advance: Callable[[int], object] = lambda tokens: None,
     ) -> None:
         token_budget_batches([], batch_tokens, batch_size)  # refuses a wrong budget or size before anything is done
-        self.bilm = bilm
-        self.word_vectors = WordVectors(bilm.words, reader)
+        self.engine = engine
+        self.word_vectors = WordVectors(engine, reader)
         self.layers = layers
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size
@@ -91,6 +91,7 @@ class SentenceEncoder:
         Args:
             sentences: Words in the form which the model reads.
         """
+        self.engine.expect(sum(map(len, sentences)))
         results: dict[int, Tensor] = {}
         waiting = deque(self._pack(sentences, range(len(sentences))))
         while waiting:
@@ -131,18 +132,18 @@ class SentenceEncoder:
         if len(sentences) == 1 and len(sentences[0]) + 2 > window:
             return [self.finish(numbers[0], self._run_long(sentences[0], window))]
         batch = word_batch(sentences, self.word_vectors.reader)
-        lengths_B = torch.from_numpy(batch.lengths_B).to(self.bilm.device)
-        layers_LBTD, _ = self.bilm.layers_of(self.word_vectors(batch), lengths_B)
+        lengths_B = torch.from_numpy(batch.lengths_B).to(self.engine.bilm.device)
+        layers_LBTD, _ = self.engine.layers_of(self.word_vectors(batch), lengths_B)
         chosen = select_layers(layers_LBTD, self.layers).float().to(self.on)
         rows = [chosen[..., row, 1 : len(words) + 1, :] for row, words in enumerate(sentences)]
         return [self.finish(number, x_ND) for number, x_ND in zip(numbers, rows, strict=True)]
 
     def _run_long(self, words: Sequence[str], window: int) -> Tensor:
         """Run one sentence in windows."""
-        config = self.bilm.config
+        config = self.engine.bilm.config
         shape = (len(words), config.dim)
         out = self.room((config.layers + 1, *shape) if self.layers == "all" else shape)
-        read_in_windows(self.bilm, self.word_vectors, reading([words]), out, layers=self.layers, window=window)
+        read_in_windows(self.engine, self.word_vectors, reading([words]), out, layers=self.layers, window=window)
         return torch.from_numpy(out).to(self.on)
 
 

@@ -11,7 +11,8 @@ windows and carries its state from one to the next; what comes out is that of on
 L layers (the word vectors counted), T tokens of a window, N tokens of the text (its marks not counted), P width of a direction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.words import WordVectors
-from elmokit.model.bilm import BiLM, LstmStack, StackState
+from elmokit.kernels.engine import Engine
+from elmokit.model.bilm import StackState
 from elmokit.text.batch import word_batch
 from elmokit.text.vocabulary import BOS, EOS
 
@@ -58,38 +60,39 @@ def reading(sentences: Sequence[Sequence[str]]) -> Reading:
 
 
 def read_in_windows(
-    bilm: BiLM, word_vectors: WordVectors, text: Reading, out: Any, *, layers: Layers = "mean", window: int = 4096
+    engine: Engine, word_vectors: WordVectors, text: Reading, out: Any, *, layers: Layers = "mean", window: int = 4096
 ) -> None:
     """Compute the vectors of a text's tokens into an array.
 
     Args:
-        bilm: The model.
+        engine: What runs the model.
         word_vectors: What gives its words' vectors.
         text: What to read; both directions' states are carried through all of it.
         out: Array-like of shape (N, 2P), or (L, N, 2P) for all layers; slices of it are assigned to.
         layers: Which layers.
         window: Tokens and marks read at once.
     """
-    width = bilm.config.output_dim
-    directions = (
-        (bilm.forward_stack, text.forward, slice(0, width)),
-        (bilm.backward_stack, text.backward, slice(width, 2 * width)),
-    )
-    for stack, order, half in directions:
-        for positions, layers_LTP in _windows(stack, word_vectors, text.words, order, window):
+    width = engine.bilm.config.output_dim
+    for direction, order in enumerate((text.forward, text.backward)):
+        half = slice(direction * width, (direction + 1) * width)
+        for positions, layers_LTP in _windows(partial(engine.stack, direction), word_vectors, text.words, order, window):
             values = select_layers(layers_LTP, layers).float().cpu().numpy()
             _write(out, text.tokens[positions], values, half)
 
 
+Stack = Callable[[Tensor, StackState | None], tuple[list[Tensor], StackState]]
+"""Runs one direction's layers over x_BTP from a state."""
+
+
 def _windows(
-    stack: LstmStack, word_vectors: WordVectors, words: list[str], order: Positions, window: int
+    stack: Stack, word_vectors: WordVectors, words: list[str], order: Positions, window: int
 ) -> Iterator[tuple[Positions, Tensor]]:
     """Run one direction; give positions and their layers, window after window."""
     state: StackState | None = None
     for start in range(0, len(order), window):
         positions = order[start : start + window]
         x_1TP = word_vectors(word_batch([[words[position] for position in positions]], word_vectors.reader, marks=False))
-        outputs, state = stack(x_1TP, None, state)
+        outputs, state = stack(x_1TP, state)
         yield positions, torch.cat([x_1TP, *outputs])
 
 

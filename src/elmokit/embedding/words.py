@@ -12,7 +12,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from elmokit.model.bilm import WordNetwork
+from elmokit.kernels.engine import Engine
 from elmokit.text.batch import WordBatch
 from elmokit.text.readers import WordReader
 
@@ -26,13 +26,13 @@ class WordVectors:
     """The network that makes word vectors, with a memory of the words used last. For one thread.
 
     Args:
-        network: What computes a word's vector.
+        engine: What computes a word's vector.
         reader: How the model reads words, for those who make batches.
         places: N, how many words are remembered.
     """
 
-    def __init__(self, network: WordNetwork, reader: WordReader, places: int = PLACES) -> None:
-        self.network = network
+    def __init__(self, engine: Engine, reader: WordReader, places: int = PLACES) -> None:
+        self.engine = engine
         self.reader = reader
         self.places = places
         self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's ids → its row; the first was used longest ago
@@ -40,7 +40,7 @@ class WordVectors:
 
     def __call__(self, batch: WordBatch) -> Tensor:
         """Give the vectors x_BTP of a batch's words; what stands past a sentence's end is any word's."""
-        device = next(self.network.parameters()).device
+        device = self.engine.bilm.device
         keys = [row.tobytes() for row in batch.chars_UW]
         new = [u for u, key in enumerate(keys) if key not in self.place_of]
         new_vectors = self._compute(torch.from_numpy(batch.chars_UW[new]).to(device))
@@ -56,7 +56,7 @@ class WordVectors:
 
     def _compute(self, chars_UW: Tensor) -> Tensor:
         """Run the network, a bounded number of words at a time."""
-        return torch.cat([self.network(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
+        return torch.cat([self.engine.word_vectors(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
 
     def _remember(self, keys: list[bytes], x_UP: Tensor) -> None:
         """Keep new words' vectors in the place of those used longest ago."""

@@ -52,13 +52,17 @@ class CharCnn(nn.Module):
 
     def forward(self, chars_UW: Tensor) -> Tensor:
         """Give the vectors x_UP of words with character ids `chars_UW`."""
-        x_UEW = self.embedding(self._without_idle_padding(chars_UW)).transpose(1, 2)
-        activation = torch.relu if self.config.activation == "relu" else torch.tanh
-        x_UF = torch.cat([activation(convolution(x_UEW).amax(-1)) for convolution in self._conv1d()], -1)
+        x_UF = self.features(chars_UW)
         for highway in self.highways:
             x_UF = highway(x_UF)
         x_UP: Tensor = self.projection(x_UF)
         return x_UP
+
+    def features(self, chars_UW: Tensor) -> Tensor:
+        """Give the activated maxima x_UF, which the highways read."""
+        x_UEW = self.embedding(self._without_idle_padding(chars_UW)).transpose(1, 2)
+        activation = torch.relu if self.config.activation == "relu" else torch.tanh
+        return torch.cat([activation(convolution(x_UEW).amax(-1)) for convolution in self._conv1d()], -1)
 
     def _without_idle_padding(self, chars_UW: Tensor) -> Tensor:
         """Drop columns past the longest word, but one window of padding for the widest filter.

@@ -1,0 +1,176 @@
+"""A biLM's inference with prepared weights: word vectors → layers, as `model/bilm.py` computes them, faster.
+
+Weights are prepared when they are first needed for more than a few tokens, and anew when they have changed. What has no
+kernel here (another device, another type of numbers, a few tokens alone) the biLM itself computes.
+Shapes: L layers, the word vectors counted, S directions, B sentences, T tokens with marks, U distinct words, W characters,
+P one direction's width.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elmokit.kernels.cpu_lstm import CpuLstm
+from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
+from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
+from elmokit.kernels.words import FastCharCnn
+from elmokit.model.bilm import BiLM, BiLMState, StackState, join_layers, reverse_rows
+from elmokit.model.char_cnn import CharCnn
+from elmokit.model.lstm import LstmLayer, LstmState
+
+PREPARE_FROM = 64
+"""Tokens, of all calls since the weights changed, from which preparing them pays in float32."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Kernels(NamedTuple):
+    """A biLM's parts with prepared weights."""
+
+    words: Callable[[Tensor], Tensor]
+    """chars_UW → x_UP."""
+    layers: list[LstmKernel]
+    """The LSTM layers, lowest first; forward is the first direction of each, backward the second."""
+
+
+Prepare = Callable[[BiLM], Kernels]
+
+
+def cpu_kernels(bilm: BiLM, make: MakeProduct) -> Kernels:
+    """Prepare a biLM's weights for the CPU.
+
+    Args:
+        bilm: The network, float32 on the CPU.
+        make: Prepares one matrix.
+    """
+    words = FastCharCnn(bilm.words, make) if isinstance(bilm.words, CharCnn) else bilm.words
+    return Kernels(words, [CpuLstm(pair, make, input_bound(bilm, number)) for number, pair in enumerate(layer_pairs(bilm))])
+
+
+def layer_pairs(bilm: BiLM) -> list[tuple[LstmLayer, LstmLayer]]:
+    """Give each layer of both directions, lowest first."""
+    pairs = zip(bilm.forward_stack.layers, bilm.backward_stack.layers, strict=True)
+    return [(f, b) for f, b in pairs if isinstance(f, LstmLayer) and isinstance(b, LstmLayer)]
+
+
+def input_bound(bilm: BiLM, number: int) -> float | None:
+    """What the inputs of LSTM layer `number` (from 0) keep within ±; None: nothing is known, as of words' vectors."""
+    config = bilm.config
+    output = 1.0 if config.projection_dim is None else config.projection_clip
+    return output if number == 1 else None  # with skip connections, higher layers read sums of several outputs
+
+
+class Engine:
+    """Runs a biLM without gradients. It may be called from several threads.
+
+    Args:
+        bilm: The network; it stays as it is.
+        precision: Of the arithmetic; what is given back is float32.
+        prepare: Makes the kernels of a network on the CPU; None: by `precision`.
+
+    Raises:
+        ValueError: An unknown precision.
+    """
+
+    def __init__(self, bilm: BiLM, precision: Precision = "float32", prepare: Prepare | None = None) -> None:
+        check_precision(precision)
+        self.bilm = bilm
+        self.precision: Precision = precision
+        self.preparing_s = 0.0
+        """Seconds that preparing the weights took; 0 before."""
+        self._prepare = prepare
+        self._kernels: Kernels | None = None
+        self._weights: list[tuple[Any, ...]] = []
+        self._expected = 0
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes prepare weights of their own."""
+        return Engine, (self.bilm, self.precision, self._prepare)
+
+    def expect(self, tokens: int) -> None:
+        """Say that so many tokens are to come, and prepare the weights if that is worth its time."""
+        with self._lock:
+            weights = [(p.data_ptr(), p._version, p.device, p.dtype) for p in self.bilm.parameters()]
+            if weights != self._weights:
+                self._kernels, self._weights, self._expected = None, weights, 0
+            self._expected += tokens
+            worth = self.precision != "float32" or self._expected >= PREPARE_FROM
+            if self._kernels is None and worth and all(p.dtype == torch.float32 for p in self.bilm.parameters()):
+                began = time.perf_counter()
+                self._kernels = self._make_kernels()
+                self.preparing_s = time.perf_counter() - began
+                _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
+
+    def word_vectors(self, chars_UW: Tensor) -> Tensor:
+        """Give the vectors x_UP of distinct words."""
+        kernels = self._kernels
+        with torch.no_grad():
+            x_UP: Tensor = (self.bilm.words if kernels is None else kernels.words)(chars_UW)
+        return x_UP
+
+    @torch.no_grad()
+    def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
+        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients."""
+        kernels = self._kernels
+        if kernels is None:
+            return self.bilm.layers_of(x_BTP, lengths_B, state)
+        x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
+        pair = [x_BTP, reverse_rows(x_BTP, lengths_B)]
+        states = [state and state.forward, state and state.backward]
+        forward, backward = self._run(kernels, pair, lengths_B.cpu().numpy(), states)
+        assert forward is not None, "it was given inputs"
+        assert backward is not None, "it was given inputs"
+        return join_layers(x_BTP, forward[0], backward[0], lengths_B), BiLMState(forward[1], backward[1])
+
+    @torch.no_grad()
+    def stack(self, direction: int, x_BTP: Tensor, state: StackState | None = None) -> tuple[list[Tensor], StackState]:
+        """Run one direction over whole rows: `LstmStack`, without gradients.
+
+        Args:
+            direction: 0 forward, 1 backward.
+            x_BTP: Word vectors in its reading order.
+            state: The states before; None for zeros.
+        """
+        kernels = self._kernels
+        if kernels is None:
+            stack = (self.bilm.forward_stack, self.bilm.backward_stack)[direction]
+            outputs, after = stack(x_BTP, None, state)
+            return outputs, after
+        inputs, states = [None, x_BTP] if direction else [x_BTP, None], [None, state] if direction else [state, None]
+        done = self._run(kernels, inputs, None, states)[direction]
+        assert done is not None, "this direction was given inputs"
+        return done
+
+    def _run(
+        self, kernels: Kernels, x_SBTP: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[StackState | None]
+    ) -> list[tuple[list[Tensor], StackState] | None]:
+        """Run the layers of each direction that has inputs."""
+        x_STBP = [None if x_BTP is None else x_BTP.transpose(0, 1) for x_BTP in x_SBTP]
+        outputs: list[list[Tensor]] = [[] for _ in x_STBP]
+        after: list[list[LstmState]] = [[] for _ in x_STBP]
+        for number, kernel in enumerate(kernels.layers):
+            before = [None if state is None else state[number] for state in states]
+            for direction, done in enumerate(kernel.run(x_STBP, lengths_B, before)):
+                x_TBP = x_STBP[direction]
+                if done is not None and x_TBP is not None:
+                    y_TBP, state = done
+                    y_TBP = y_TBP + x_TBP if self.bilm.config.skip_connections and number > 0 else y_TBP
+                    x_STBP[direction] = y_TBP
+                    outputs[direction].append(y_TBP.transpose(0, 1))
+                    after[direction].append(state)
+        return [(found, tuple(kept)) if found else None for found, kept in zip(outputs, after, strict=True)]
+
+    def _make_kernels(self) -> Kernels | None:
+        """Prepare the weights; None where the biLM computes by itself."""
+        if self._prepare is not None:
+            return self._prepare(self.bilm)
+        if self.bilm.device.type == "cpu":
+            return cpu_kernels(self.bilm, partial(make_product, precision=self.precision))
+        return None

@@ -1,0 +1,39 @@
+"""What all kernels are: one LSTM layer with prepared weights, in several directions side by side.
+
+They compute what `elmokit.model.lstm.run_lstm` computes, to rounding. Time is the first axis, so that what a step reads
+and writes lies together. Shapes: S directions, T tokens, B sentences, D input, P output, H cell.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elmokit.model.lstm import LstmLayer, LstmState
+
+Lengths = NDArray[np.int64]
+
+
+class LstmKernel(Protocol):
+    """One layer, in each of S directions; for inference only."""
+
+    def run(
+        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState] | None]:
+        """Read each row from its first token to its last.
+
+        Args:
+            x_STBD: For each direction the inputs in its own reading order; None: it rests.
+            lengths_B: Tokens of each row; what follows them neither moves the state nor gives output. None: all T.
+            states: For each direction what was remembered before; None for zeros.
+
+        Returns:
+            For each direction outputs y_TBP, float32 and zero past each row's length, and the state after each row's last
+            token; None where it rests.
+        """
+
+
+Preparing = Callable[[Sequence[LstmLayer]], LstmKernel]
+"""Makes a kernel of the same layer of each direction; the weights are prepared once."""
