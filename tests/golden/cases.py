@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elmokit.compat import stateful
+from elmokit.kernels.engine import Engine
 from elmokit.text.batch import WordBatch
 
 DATA = Path(__file__).parent / "data"
@@ -92,3 +93,16 @@ class StatefulBiLM(stateful.StatefulBiLM):
         h = torch.stack([torch.cat([f.h_BP, b.h_BP], -1) for f, b in pairs])
         c = torch.stack([torch.cat([f.c_BH, b.c_BH], -1) for f, b in pairs])
         return h, c
+
+
+class StatefulEngine(StatefulBiLM):
+    """The same through an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.bilm, engine)
+        self.engine = engine
+
+    def __call__(self, batch: WordBatch) -> Tensor:
+        """Give the layers, and move the state of the rows that were read."""
+        x_UP = self.engine.word_vectors(torch.from_numpy(batch.chars_UW))
+        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT)], torch.from_numpy(batch.lengths_B))

@@ -70,7 +70,7 @@ def make_product(w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, p
         return PackedFloat32(w_KM, b_M) if packed_float32_works() else PlainFloat32(w_KM, b_M)
     if precision == "bfloat16":
         return PackedBFloat16(w_KM, b_M) if packed_bfloat16_works() else PlainBFloat16(w_KM, b_M)
-    whole = _whole_numbers(w_KM)
+    whole = whole_numbers(w_KM)
     packed: BytesTimes = PackedBytes(whole) if packed_int8_works() else PlainBytes(whole)
     return BoundedInt8(packed, b_M, bound) if bound is not None else RowInt8(packed, b_M)
 
@@ -171,7 +171,7 @@ class Whole(NamedTuple):
     """What a row is multiplied with to give W's column."""
 
 
-def _whole_numbers(w_KM: Tensor) -> Whole:
+def whole_numbers(w_KM: Tensor) -> Whole:
     """Round each output's weights to ±127 steps of its own."""
     w_MK = w_KM.t().contiguous()
     scale_M = _largest(w_MK) / LEVELS
@@ -255,7 +255,7 @@ class BoundedInt8:
 
     def prepare(self, x_NK: Tensor) -> Tensor:
         """Round x to bytes."""
-        return _bytes_of(torch.add(self.half_up, x_NK, alpha=1 / self.scale))
+        return _bytes_of(torch.add(self.half_up, x_NK, alpha=1 / self.scale).clamp_(1, 255))
 
     def times(self, x_NK: Tensor) -> Tensor:
         """Give x W + b."""

@@ -1,0 +1,162 @@
+"""Prepared matrices give the plain product, to the rounding of their precision, and each row for itself."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elmokit.kernels import products
+from elmokit.kernels.products import (
+    LEVELS,
+    BoundedInt8,
+    MakeProduct,
+    PackedBytes,
+    PlainBFloat16,
+    PlainBytes,
+    PlainFloat32,
+    Product,
+    RowInt8,
+    Whole,
+    make_product,
+    packed_bfloat16_works,
+    packed_float32_works,
+    packed_int8_works,
+)
+
+BOUND = 3.0
+MAKERS: dict[str, MakeProduct] = {
+    "float32": partial(make_product, precision="float32"),
+    "plain float32": lambda w, b, bound: PlainFloat32(w, b),
+    "bfloat16": partial(make_product, precision="bfloat16"),
+    "plain bfloat16": lambda w, b, bound: PlainBFloat16(w, b),
+    "int8": partial(make_product, precision="int8"),
+    "plain int8": lambda w, b, bound: (
+        RowInt8(PlainBytes(products.whole_numbers(w)), b)
+        if bound is None
+        else BoundedInt8(PlainBytes(products.whole_numbers(w)), b, bound)
+    ),
+}
+
+
+def steps(name: str, x: torch.Tensor, bound: float | None) -> float:
+    """By how much one number of x or W may be off: half a step of its own scale."""
+    if "float32" in name:
+        return 1e-7
+    if "bfloat16" in name:
+        return 2.0**-8
+    largest = bound or float(x.abs().max())
+    return largest / LEVELS / 2
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 9), inputs=st.integers(1, 70), outputs=st.integers(1, 40), bounded=st.booleans(), seed=st.integers(0, 99)
+)
+@pytest.mark.parametrize("name", MAKERS)
+def test_equal_to_the_plain_product(name: str, rows: int, inputs: int, outputs: int, bounded: bool, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    x, w, b, y = (
+        torch.randn(*shape, generator=draw) for shape in ((rows, inputs), (inputs, outputs), (outputs,), (rows, outputs))
+    )
+    bound = BOUND if bounded else None
+    x = x.clamp(-BOUND, BOUND) if bounded else x
+    product = MAKERS[name](w, b, bound)
+    prepared = product.prepare(x)
+    # Errors of x times W, of W times x, and of both: their sums over the inputs.
+    x_off, w_off = torch.full_like(x, steps(name, x, bound)), w.abs().amax(0) / LEVELS / 2 if "int8" in name else w.abs() * 2**-8
+    if "bfloat16" in name:
+        x_off = x.abs() * 2**-8
+    if name.endswith("float32"):
+        x_off, w_off = x.abs() * 1e-6, w.abs() * 0
+    allowed = x_off @ w.abs() + (x.abs() + x_off) @ (w_off.expand_as(w)) + 1e-5
+    allowed = allowed + ((x @ w).abs() + allowed) * (2**-8 if "bfloat16" in name else 1e-6)
+    assert ((product.times(prepared) - (x @ w + b)).abs() <= allowed).all()
+    assert ((product.onto(y.clone(), prepared) - (x @ w + y)).abs() <= allowed).all()
+    assert product.times(prepared).dtype == torch.float32
+
+
+@settings(max_examples=20)
+@given(rows=st.integers(2, 40), outputs=st.sampled_from([8, 33, 64]), bounded=st.booleans(), seed=st.integers(0, 99))
+@pytest.mark.parametrize("name", ["int8", "plain int8"])
+def test_an_int8_row_is_the_same_alone_bit_for_bit(name: str, rows: int, outputs: int, bounded: bool, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    x, w, b = (torch.randn(*shape, generator=draw) for shape in ((rows, 48), (48, outputs), (outputs,)))
+    x[0] *= 100  # a row far larger than its neighbors
+    x = x.clamp(-BOUND, BOUND) if bounded else x
+    product = MAKERS[name](w, b, BOUND if bounded else None)
+    together = product.times(product.prepare(x))
+    summed = product.onto(torch.ones(rows, outputs), product.prepare(x))
+    for row in range(rows):
+        alone = product.prepare(x[row : row + 1])
+        assert torch.equal(product.times(alone)[0], together[row])
+        assert torch.equal(product.onto(torch.ones(1, outputs), alone)[0], summed[row])
+
+
+def test_what_lies_outside_a_bound_is_clipped() -> None:
+    product: Product = make_product(torch.eye(3), None, 1.0, "int8")
+    found = product.times(product.prepare(torch.tensor([[5.0, -70.0, 0.5]])))
+    torch.testing.assert_close(found, torch.tensor([[1.0, -1.0, 0.5]]), atol=1 / 127, rtol=0)
+
+
+@pytest.mark.parametrize("bound", [None, 2.0])
+def test_zeros_and_tiny_numbers_stay_finite(bound: float | None) -> None:
+    for value in (0.0, 1e-40):
+        product = make_product(torch.full((4, 2), value), None, bound, "int8")
+        found = product.times(product.prepare(torch.full((3, 4), value)))
+        assert torch.isfinite(found).all()
+        assert found.abs().max() < 1e-6
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, int8, not 'int4'"):
+        products.check_precision("int4")
+
+
+PROBES = {
+    "float32": (packed_float32_works, PlainFloat32),
+    "bfloat16": (packed_bfloat16_works, PlainBFloat16),
+    "int8": (packed_int8_works, PlainBytes),
+}
+
+
+@pytest.mark.parametrize("precision", PROBES)
+def test_where_an_operator_is_missing_the_plain_product_takes_its_place(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, plain = PROBES[precision]
+
+    def missing(*_: object) -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    with monkeypatch.context() as patch:
+        for packed in (products.PackedFloat32, products.PackedBFloat16, PackedBytes):
+            patch.setattr(packed, "__init__", missing)
+        probe.cache_clear()
+        product = MAKERS[precision](torch.eye(4), None, 1.0)
+        assert isinstance(product.weights if isinstance(product, BoundedInt8) else product, plain)
+        found = product.times(product.prepare(torch.full((1, 4), 0.5)))
+    probe.cache_clear()
+    torch.testing.assert_close(found, torch.full((1, 4), 0.5), atol=1 / 127, rtol=0)
+
+
+def test_an_operator_that_overflows_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on processors that add pairs of products in 16 bits."""
+
+    class Saturating(PackedBytes):
+        def times(self, q_NK: torch.Tensor, scale: float) -> torch.Tensor:
+            return super().times(q_NK, scale).clamp(-(2**15), 2**15)
+
+    if not packed_int8_works():
+        pytest.skip("this processor has no packed int8 to spoil")
+    monkeypatch.setattr(products, "PackedBytes", Saturating)
+    packed_int8_works.cache_clear()
+    assert not packed_int8_works()
+    packed_int8_works.cache_clear()
+
+
+def test_packed_bytes_are_exact_at_their_largest() -> None:
+    if not packed_int8_works():
+        pytest.skip("this processor has no packed int8")
+    whole = Whole(torch.full((8, 4096), -LEVELS, dtype=torch.int8), torch.full((8,), 2.0))
+    found = PackedBytes(whole).times(torch.full((2, 4096), 255, dtype=torch.uint8), 0.5)
+    assert torch.equal(found, torch.full((2, 8), -127.0 * 127 * 4096))
