@@ -20,6 +20,7 @@ from elmokit.checkpoints.checkpoint import build_bilm
 from elmokit.checkpoints.load import load_checkpoint
 from elmokit.compat.sentences import word_lists
 from elmokit.compat.stateful import StatefulBiLM
+from elmokit.kernels.engine import Engine
 from elmokit.text.batch import word_batch
 
 Floats = NDArray[np.float32]
@@ -43,7 +44,9 @@ class Embedder:
         self.model_dir, self.batch_size = model_dir, batch_size
         checkpoint = load_checkpoint(model_dir)
         self._reader, self._num_layers = checkpoint.reader, checkpoint.config.bilm.layers + 1
-        self._stateful = StatefulBiLM(build_bilm(checkpoint))
+        bilm = build_bilm(checkpoint)
+        self._engine = Engine(bilm)
+        self._stateful = StatefulBiLM(bilm, self._engine)
 
     def sents2elmo(self, sents: Sequence[Sequence[str]], output_layer: int = -1) -> list[Floats]:
         """Give the vectors of each sentence, in the order given.
@@ -74,7 +77,8 @@ class Embedder:
     def _layers(self, sentences: Sequence[Sequence[str]]) -> Floats:
         """All layers of a batch, (B, L, T + 2, D), the sentence marks among them."""
         batch = word_batch(sentences, self._reader)
-        x_UP = self._stateful.bilm.words(torch.from_numpy(batch.chars_UW))
+        self._engine.expect(int(batch.lengths_B.sum()))
+        x_UP = self._engine.word_vectors(torch.from_numpy(batch.chars_UW))
         layers_LBTD = self._stateful.layers_of(x_UP[torch.from_numpy(batch.index_BT)], torch.from_numpy(batch.lengths_B))
         layers_BLTD: Floats = layers_LBTD.transpose(0, 1).numpy()
         return layers_BLTD

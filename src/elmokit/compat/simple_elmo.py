@@ -25,6 +25,7 @@ from elmokit.compat.allennlp.boundaries import remove_sentence_boundaries
 from elmokit.compat.allennlp.characters import batch_to_ids
 from elmokit.compat.sentences import word_lists
 from elmokit.compat.stateful import StatefulBiLM
+from elmokit.kernels.engine import Engine
 from elmokit.lm.context import Context, Direction
 from elmokit.lm.load import load_language_model
 
@@ -62,7 +63,7 @@ class ElmoModel:
             raise ValueError(f"{directory}: has no language model head, which full=True asks for; a training checkpoint has one")
         self._checkpoint, self.batch_size = checkpoint, max_batch_size
         self._encoder = _ElmoCharacterEncoder.of(checkpoint, requires_grad=False)
-        self._bilm = build_bilm(checkpoint)
+        self._engine = Engine(build_bilm(checkpoint))
         self.n_layers, self.vector_size = checkpoint.config.bilm.layers + 1, checkpoint.config.bilm.dim
 
     def get_elmo_vectors(self, texts: Sequence[Sequence[str]], warmup: bool = True, layers: Layers = "average") -> Doubles:
@@ -161,7 +162,8 @@ class ElmoModel:
     def _batches(self, texts: Sequence[Sequence[str]], warmup: bool) -> Iterator[tuple[int, Doubles, list[int]]]:
         """Run the sentences; gives each batch's first number, its layers (B, L, T, D) and its sentences' lengths."""
         self._loaded()
-        stateful = StatefulBiLM(self._bilm)
+        self._engine.expect(sum(map(len, texts)))
+        stateful = StatefulBiLM(self._engine.bilm, self._engine)
         if warmup and texts:
             self._layers(stateful, texts[: self.batch_size])
         for start in range(0, len(texts), self.batch_size):

@@ -105,8 +105,8 @@ class ElmoEmbedding(nn.Module):
             ValueError: Neither of these.
         """
         batch = sentences if isinstance(sentences, WordBatch) else self.elmo.collate(sentences)
-        with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
-            layers_LBTD, _ = self.elmo.bilm(batch)
+        learns = self.trainable and torch.is_grad_enabled()
+        layers_LBTD, _ = self.elmo.bilm(batch) if learns else self.elmo.engine.layers(batch)
         lengths_B1 = torch.from_numpy(batch.lengths_B).to(layers_LBTD.device)[:, None]
         positions_T = torch.arange(layers_LBTD.shape[2], device=layers_LBTD.device)
         mask_BT = positions_T[:-2] < lengths_B1 - 2

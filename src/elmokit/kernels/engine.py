@@ -23,6 +23,7 @@ from elmokit.kernels.words import FastCharCnn
 from elmokit.model.bilm import BiLM, BiLMState, StackState, join_layers, reverse_rows
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.lstm import LstmLayer, LstmState
+from elmokit.text.batch import WordBatch
 
 PREPARE_FROM = 64
 """Tokens, of all calls since the weights changed, from which preparing them pays in float32."""
@@ -114,6 +115,13 @@ class Engine:
         with torch.no_grad():
             x_UP: Tensor = (self.bilm.words if kernels is None else kernels.words)(chars_UW)
         return x_UP
+
+    def layers(self, batch: WordBatch) -> tuple[Tensor, BiLMState]:
+        """Compute all layers of a batch: `BiLM.forward` without a state and without gradients."""
+        self.expect(int(batch.lengths_B.sum()))
+        device = self.bilm.device
+        x_UP = self.word_vectors(torch.from_numpy(batch.chars_UW).to(device))
+        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT).to(device)], torch.from_numpy(batch.lengths_B).to(device))
 
     @torch.no_grad()
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
