@@ -20,7 +20,7 @@ from elmokit.kernels.cpu_lstm import CpuLstm
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
 from elmokit.kernels.words import FastCharCnn
-from elmokit.model.bilm import BiLM, BiLMState, StackState, join_layers, reverse_rows
+from elmokit.model.bilm import BiLM, BiLMState, StackState
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.lstm import LstmLayer, LstmState
 from elmokit.text.batch import WordBatch
@@ -129,32 +129,37 @@ class Engine:
         kernels = self._kernels
         if kernels is None:
             return self.bilm.layers_of(x_BTP, lengths_B, state)
+        turned_N = _turned(lengths_B, x_BTP.shape[1])
         x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
-        pair = [x_BTP, reverse_rows(x_BTP, lengths_B)]
+        pair = [x_BTP, _take_rows(x_BTP, turned_N)]
         states = [state and state.forward, state and state.backward]
         forward, backward = self._run(kernels, pair, lengths_B.cpu().numpy(), states)
         assert forward is not None, "it was given inputs"
         assert backward is not None, "it was given inputs"
-        return join_layers(x_BTP, forward[0], backward[0], lengths_B), BiLMState(forward[1], backward[1])
+        layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
+        halves = zip([x_BTP, *forward[0]], [x_BTP, *(_take_rows(y_BTP, turned_N) for y_BTP in backward[0])], strict=True)
+        for layer_BTD, pair_BTP in zip(layers_LBTD, halves, strict=True):
+            torch.cat(pair_BTP, -1, out=layer_BTD)
+        return layers_LBTD, BiLMState(forward[1], backward[1])
 
     @torch.no_grad()
-    def stack(self, direction: int, x_BTP: Tensor, state: StackState | None = None) -> tuple[list[Tensor], StackState]:
-        """Run one direction over whole rows: `LstmStack`, without gradients.
+    def stacks(
+        self, x_SBTP: Sequence[Tensor], states: Sequence[StackState | None] = (None, None)
+    ) -> list[tuple[list[Tensor], StackState]]:
+        """Run both directions over whole rows of their own: each its `LstmStack`, without gradients.
 
         Args:
-            direction: 0 forward, 1 backward.
-            x_BTP: Word vectors in its reading order.
-            state: The states before; None for zeros.
+            x_SBTP: The word vectors of the forward and of the backward direction, each in its reading order.
+            states: The states before; None for zeros.
+
+        Returns:
+            For each direction the outputs of its layers, and its states after the rows' last tokens.
         """
         kernels = self._kernels
         if kernels is None:
-            stack = (self.bilm.forward_stack, self.bilm.backward_stack)[direction]
-            outputs, after = stack(x_BTP, None, state)
-            return outputs, after
-        inputs, states = [None, x_BTP] if direction else [x_BTP, None], [None, state] if direction else [state, None]
-        done = self._run(kernels, inputs, None, states)[direction]
-        assert done is not None, "this direction was given inputs"
-        return done
+            pairs = zip((self.bilm.forward_stack, self.bilm.backward_stack), x_SBTP, states, strict=True)
+            return [stack(x_BTP, None, state) for stack, x_BTP, state in pairs]
+        return [done for done in self._run(kernels, x_SBTP, None, states) if done is not None]
 
     def _run(
         self, kernels: Kernels, x_SBTP: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[StackState | None]
@@ -182,3 +187,16 @@ class Engine:
         if self.bilm.device.type == "cpu":
             return cpu_kernels(self.bilm, partial(make_product, precision=self.precision))
         return None
+
+
+def _turned(lengths_B: Tensor, steps: int) -> Tensor:
+    """Which of all B · T tokens, row after row, stands where when each row's tokens are turned round."""
+    positions_T = torch.arange(steps, device=lengths_B.device)
+    turned_BT = lengths_B[:, None] - 1 - positions_T
+    places_BT = torch.where(turned_BT >= 0, turned_BT, positions_T)
+    return (places_BT + steps * torch.arange(len(lengths_B), device=lengths_B.device)[:, None]).flatten()
+
+
+def _take_rows(x_BTP: Tensor, tokens_N: Tensor) -> Tensor:
+    """Give the vectors of these tokens, in the shape of `x_BTP`."""
+    return x_BTP.reshape(-1, x_BTP.shape[2]).index_select(0, tokens_N).view(x_BTP.shape)

@@ -131,14 +131,9 @@ class BiLM(nn.Module):
         x_BTP = x_BTP * reads_BT1
         forward, forward_state = self.forward_stack(x_BTP, lengths_B, state and state.forward)
         backward, backward_state = self.backward_stack(reverse_rows(x_BTP, lengths_B), lengths_B, state and state.backward)
-        return join_layers(x_BTP, forward, backward, lengths_B), BiLMState(forward_state, backward_state)
-
-
-def join_layers(x_BTP: Tensor, forward: list[Tensor], backward: list[Tensor], lengths_B: Tensor) -> Tensor:
-    """Lay both directions' outputs side by side, in the sentences' order, above the word vectors: layers_LBTD."""
-    layers = [torch.cat([x_BTP, x_BTP], -1)]
-    layers += [torch.cat([f, reverse_rows(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]
-    return torch.stack(layers)
+        layers = [torch.cat([x_BTP, x_BTP], -1)]
+        layers += [torch.cat([f, reverse_rows(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]
+        return torch.stack(layers), BiLMState(forward_state, backward_state)
 
 
 def reverse_rows(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
