@@ -148,7 +148,7 @@ def test_directions_side_by_side_give_what_they_give_one_after_the_other(monkeyp
     try:
         with torch.no_grad():
             one = kernel.run([x_TBD, -x_TBD], np.array([7, 3, 7]), [None, None])
-            monkeypatch.setattr(cpu_lstm, "WORTH_A_THREAD", 0)
+            monkeypatch.setattr(cpu_lstm, "ROWS_SIDE_BY_SIDE", 1)
             calls: list[int] = []
 
             def counted(work: list[Callable[[], object]]) -> list[object]:

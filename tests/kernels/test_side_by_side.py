@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from elmokit.kernels.side_by_side import side_by_side
+from elmokit.kernels.side_by_side import in_one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +57,11 @@ def test_inside_another_such_call_they_run_one_after_the_other() -> None:
 def test_with_one_thread_they_run_one_after_the_other() -> None:
     torch.set_num_threads(1)
     assert side_by_side([threading.get_ident] * 2) == [threading.get_ident()] * 2
+
+
+def test_in_one_thread_and_back() -> None:
+    assert in_one_thread(torch.get_num_threads) == 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        in_one_thread(lambda: 1 / 0)
+    assert torch.get_num_threads() == 2

@@ -13,7 +13,7 @@ stand longest first. Gates pass in blocks of rows that stay in the processor's c
 Shapes: S directions, T tokens, B sentences, R rows at work, D input, P output, H cell, G = 4H gates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from elmokit.kernels.lstm_kernel import Lengths
 from elmokit.kernels.products import MakeProduct
-from elmokit.kernels.side_by_side import side_by_side
+from elmokit.kernels.side_by_side import in_one_thread, side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState
 
 ROWS = 128
@@ -31,8 +31,10 @@ INPUTS_AT_ONCE = 128
 """Tokens whose inputs are multiplied together."""
 CELLS_AT_ONCE = 1 << 18
 """Cells whose gates pass together: 4 MB of gates."""
-WORTH_A_THREAD = 4_000_000
-"""Multiplications of a step from which two directions run faster side by side than one after the other."""
+ROWS_SIDE_BY_SIDE = 16
+"""Rows from which two directions side by side are no slower than one after the other, each step divided among all threads."""
+PRODUCTS_TO_DIVIDE = 4_000_000
+"""Multiplications of a step from which it is worth dividing among threads at all."""
 
 
 class CpuLstm:
@@ -46,7 +48,7 @@ class CpuLstm:
 
     def __init__(self, layers: Sequence[LstmLayer], make: MakeProduct, bound: float | None = None) -> None:
         self.directions = [_Direction(layer, make, bound) for layer in layers]
-        self.step_products = layers[0].kernel.numel() // 2
+        self.weights = layers[0].kernel.numel() // 2
 
     def run(
         self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
@@ -57,9 +59,14 @@ class CpuLstm:
             for number, (direction, x_TBD, state) in enumerate(zip(self.directions, x_STBD, states, strict=True))
             if x_TBD is not None
         }
-        rows = min(max(x_TBD.shape[1] for x_TBD in x_STBD if x_TBD is not None), ROWS) if work else 0
-        together = len(work) > 1 and rows * self.step_products >= WORTH_A_THREAD
-        done = side_by_side(list(work.values())) if together else [run() for run in work.values()]
+        rows = max((x_TBD.shape[1] for x_TBD in x_STBD if x_TBD is not None), default=0)
+        runs = list(work.values())
+        if len(work) > 1 and rows >= ROWS_SIDE_BY_SIDE:
+            done = side_by_side(runs)
+        elif rows * self.weights >= PRODUCTS_TO_DIVIDE:
+            done = [run() for run in runs]
+        else:
+            done = in_one_thread(lambda: [run() for run in runs])
         results = dict(zip(work, done, strict=True))
         return [results.get(number) for number in range(len(x_STBD))]
 
@@ -105,35 +112,60 @@ class _Direction:
 
     def _run(self, x_TRD: Tensor, lengths_R: Lengths, last_RP: Tensor, c_RH: Tensor, y_TRP: Tensor) -> None:
         """Read rows that stand longest first, into `y_TRP`; states are changed in place, the cells with their sign turned."""
-        reading = [int((lengths_R > t).sum()) for t in range(int(lengths_R.max(initial=0)))]  # how many rows are not at their end
-        m_RH, at_once = torch.empty_like(c_RH), max(1, INPUTS_AT_ONCE // max(len(lengths_R), 1))
+        m_RH = torch.empty_like(c_RH)
         h_RP = last_RP
-        for t, rows in enumerate(reading):
-            if t % at_once == 0:
-                x_NRD = x_TRD[t : t + min(at_once, len(reading) - t), :rows]
-                gates_NRG = self.from_input.times(self.from_input.prepare(x_NRD.reshape(-1, self.inputs)))
-                gates_NRG = gates_NRG.view(*x_NRD.shape[:2], -1)
-            gates_RG = self.from_output.onto(gates_NRG[t % at_once, :rows], self.from_output.prepare(h_RP[:rows]))
-            self._pass_gates(gates_RG, c_RH[:rows], m_RH[:rows])
-            h_RP = m_RH[:rows] if self.projection is None else self._project(m_RH[:rows])
-            y_TRP[t, :rows] = h_RP
-            still = reading[t + 1] if t + 1 < len(reading) else 0
-            last_RP[still:rows] = h_RP[still:]
+        for start, end, rows in _spans(lengths_R):
+            last_RP[rows : len(h_RP)] = h_RP[rows:]  # of rows that have ended
+            x_NRD = x_TRD[start:end, :rows].reshape(-1, self.inputs)
+            gates_NRG = self.from_input.times(self.from_input.prepare(x_NRD)).view(end - start, rows, -1)
+            m, h_RP = m_RH[:rows], h_RP[:rows]
+            cells = _Cells(c_RH[:rows], m, self.cell_clip)
+            for gates_RG, y_RP in zip(gates_NRG, y_TRP[start:end, :rows], strict=True):
+                cells.move(self.from_output.onto(gates_RG, self.from_output.prepare(h_RP)))
+                h_RP = self._project(m, y_RP)
+        last_RP[: len(h_RP)] = h_RP
 
-    def _pass_gates(self, gates_RG: Tensor, c_RH: Tensor, m_RH: Tensor) -> None:
-        """Move the cells by their gates, in place, and give what they let out in `m_RH`."""
-        at_once = max(1, CELLS_AT_ONCE // self.cells)
-        buffer_RH = torch.empty_like(c_RH[:at_once])
-        for gates, c, m in zip(*(torch.split(part, at_once) for part in (gates_RG, c_RH, m_RH)), strict=True):
+    def _project(self, m_RH: Tensor, out_RP: Tensor) -> Tensor:
+        """Write h of m."""
+        h_RP = m_RH if self.projection is None else self.projection.times(self.projection.prepare(m_RH))
+        if self.projection is None or self.projection_clip is None:
+            return out_RP.copy_(h_RP)
+        return torch.clamp(h_RP, -self.projection_clip, self.projection_clip, out=out_RP)
+
+
+class _Cells:
+    """The cells of some rows, and what moves them.
+
+    Args:
+        c_RH: The cells with their sign turned; they are changed in place.
+        m_RH: Where what they let out is written.
+        clip: Of the cells.
+    """
+
+    def __init__(self, c_RH: Tensor, m_RH: Tensor, clip: float | None) -> None:
+        self.clip = clip
+        self.at_once = max(1, CELLS_AT_ONCE // c_RH.shape[1])
+        self.blocks = [
+            (c, m, torch.empty_like(c))
+            for c, m in zip(torch.split(c_RH, self.at_once), torch.split(m_RH, self.at_once), strict=True)
+        ]
+
+    def move(self, gates_RG: Tensor) -> None:
+        """Make one step, some rows at a time; the gates are overwritten."""
+        parts = [gates_RG] if len(self.blocks) == 1 else torch.split(gates_RG, self.at_once)
+        for gates, (c, m, buffer) in zip(parts, self.blocks, strict=True):
             i, g, f, o = gates.sigmoid_().chunk(4, 1)
-            buffer = torch.addcmul(i, i, g, value=-2, out=buffer_RH[: len(c)])
-            torch.addcmul(buffer, f, c, out=c)
-            if self.cell_clip is not None:
-                c.clamp_(-self.cell_clip, self.cell_clip)
+            torch.addcmul(torch.addcmul(i, i, g, value=-2, out=buffer), f, c, out=c)
+            if self.clip is not None:
+                c.clamp_(-self.clip, self.clip)
             torch.addcmul(o, o, torch.add(c, c, out=buffer).sigmoid_(), value=-2, out=m)
 
-    def _project(self, m_RH: Tensor) -> Tensor:
-        """Give h of m."""
-        assert self.projection is not None
-        h_RP = self.projection.times(self.projection.prepare(m_RH))
-        return h_RP if self.projection_clip is None else h_RP.clamp_(-self.projection_clip, self.projection_clip)
+
+def _spans(lengths_R: Lengths) -> Iterator[tuple[int, int, int]]:
+    """Cut time into spans (from, to, rows): steps that the same rows read, as many as have their inputs multiplied together."""
+    ends = np.unique(lengths_R)
+    for start, end in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True):
+        rows = int((lengths_R >= end).sum())
+        steps = max(1, INPUTS_AT_ONCE // rows)
+        for begin in range(int(start), int(end), steps):
+            yield begin, min(begin + steps, int(end)), rows

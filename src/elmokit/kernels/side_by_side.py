@@ -1,7 +1,8 @@
-"""Two directions at once: each on its own half of the cores.
+"""Which threads work on what: both directions at once, each on its half of the cores, or all in one thread.
 
-PyTorch divides every operator among all threads and waits for the last of them, hundreds of times a sentence. Two
-directions have nothing to wait for: run in a thread each, with half of PyTorch's threads, they meet only at the end.
+PyTorch divides every operator among all threads and waits for the last of them, hundreds of times a sentence: measured,
+that is dozens of times slower as soon as another program has one of the cores. Two directions have nothing to wait for:
+run in a thread each, with half of PyTorch's threads, they meet only at the end. Small products are not worth dividing.
 """
 
 import threading
@@ -34,6 +35,19 @@ def side_by_side(work: Sequence[Callable[[], Result]]) -> list[Result]:
         with ThreadPoolExecutor(len(work) - 1) as pool:
             others = [pool.submit(_without_gradients, run) for run in work[1:]]
             return [work[0](), *(other.result() for other in others)]
+    finally:
+        torch.set_num_threads(threads)
+        _THREADS_CHANGE.release()
+
+
+def in_one_thread(work: Callable[[], Result]) -> Result:
+    """Call a function while PyTorch divides nothing among threads, if nobody else is changing their number."""
+    threads = torch.get_num_threads()
+    if threads == 1 or not _THREADS_CHANGE.acquire(blocking=False):
+        return work()
+    try:
+        torch.set_num_threads(1)
+        return work()
     finally:
         torch.set_num_threads(threads)
         _THREADS_CHANGE.release()
