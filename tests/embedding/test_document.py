@@ -98,7 +98,7 @@ def test_into_a_file(elmo: Elmo, tmp_path: Path, layers: Layers) -> None:
 def test_a_failure_leaves_the_old_file(elmo: Elmo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "vectors.npy"
     path.write_text("old")
-    monkeypatch.setattr(elmo.engine, "stack", lambda *_: 1 / 0)
+    monkeypatch.setattr(elmo.engine, "stacks", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         elmo.encode_document(DOCUMENT, out=path)
     assert path.read_text() == "old"

@@ -5,6 +5,7 @@ import logging
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
-from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels, input_bound
+from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels, gpu_kernels, input_bound
 from elmokit.kernels.products import Precision, make_product
 from elmokit.model.bilm import BiLM, BiLMState
 from elmokit.text.batch import WordBatch, word_batch
@@ -76,16 +77,18 @@ def test_layers_and_states_are_the_bilms(name: str, precision: Precision, senten
         assert not ((ours - theirs).abs() > ERROR[precision]).any()
 
 
-@pytest.mark.parametrize("direction", [0, 1])
-def test_one_direction_alone(direction: int) -> None:
+def test_whole_rows_of_each_direction() -> None:
     bilm = bilm_of(SMALL)
-    x_BTP = torch.randn(2, 5, 6)
-    expected, after = Engine(bilm).stack(direction, x_BTP)
-    found, state = prepared(bilm).stack(direction, x_BTP)
+    pair = [torch.randn(2, 5, 6), torch.randn(2, 5, 6)]
+    plain, fast = Engine(bilm), prepared(bilm)
+    expected, found = plain.stacks(pair), fast.stacks(pair)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(state, after, atol=1e-5, rtol=0)
-    carried, _ = prepared(bilm).stack(direction, x_BTP[:, 3:], prepared(bilm).stack(direction, x_BTP[:, :3])[1])
-    torch.testing.assert_close(carried[-1], expected[-1][:, 3:], atol=1e-5, rtol=0)
+    for direction, stack in enumerate((bilm.forward_stack, bilm.backward_stack)):
+        torch.testing.assert_close(expected[direction], stack(pair[direction]), atol=0, rtol=0)
+    states = [after for _, after in fast.stacks([x_BTP[:, :3] for x_BTP in pair])]
+    carried = fast.stacks([x_BTP[:, 3:] for x_BTP in pair], states)
+    for (late, _), (all_of_them, _) in zip(carried, expected, strict=True):
+        torch.testing.assert_close(late[-1], all_of_them[-1][:, 3:], atol=1e-5, rtol=0)
 
 
 def test_few_tokens_are_not_worth_preparing_in_float32(caplog: pytest.LogCaptureFixture) -> None:

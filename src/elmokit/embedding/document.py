@@ -3,7 +3,7 @@
 L layers (the word vectors counted), N tokens of all sentences, D = 2P width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,20 @@ import torch
 from elmokit.atomic import atomic_path
 from elmokit.config import ElmoConfig
 from elmokit.embedding.layers import Layers
-from elmokit.embedding.room import reserve
-from elmokit.embedding.windows import read_in_windows, reading
+from elmokit.embedding.room import NpyFile
+from elmokit.embedding.windows import ReadForms, Words, read_in_windows
 from elmokit.embedding.words import WordVectors
 from elmokit.kernels.engine import Engine
 from elmokit.text.readers import WordReader
-from elmokit.text.sentences import split_sentences
+from elmokit.text.sentences import iterate_sentences
 from elmokit.text.tokenizers import get_tokenizer
 
 Document = str | Sequence[str] | Sequence[Sequence[str]]
 """A text, the words of one sentence, or the words of several."""
 
 
-def document_sentences(document: Document, config: ElmoConfig) -> list[list[str]]:
-    """Give the words of a document's sentences.
+def document_sentences(document: Document, config: ElmoConfig) -> Iterable[Words]:
+    """Give the words of a document's sentences, as something that can be gone through again and again.
 
     Args:
         document: A text is split into sentences and words by the model's rules; a list of words is one sentence.
@@ -36,37 +36,57 @@ def document_sentences(document: Document, config: ElmoConfig) -> list[list[str]
         ValueError: Neither of these; names the first wrong item.
     """
     if isinstance(document, str):
-        tokenize = get_tokenizer(config.text.tokenizer)
-        language = config.languages[0] if config.languages else "en"
-        return [[token.text for token in tokenize(sentence.text)] for sentence in split_sentences(document, language)]
-    items: list[object] = list(document)
-    words = [item for item in items if isinstance(item, str)]
-    if words and len(words) == len(items):
-        return [words]
+        return _Text(document, config)
+    items: Sequence[Any] = document if isinstance(document, list | tuple) else list(document)
+    if items and all(isinstance(item, str) for item in items):
+        return [items]
     return [_words(item, number) for number, item in enumerate(items)]
 
 
-def _words(sentence: object, number: int) -> list[str]:
+class _Text:
+    """The sentences of a text, cut into words each time anew: that is quick, and all of them at once would take much memory."""
+
+    def __init__(self, text: str, config: ElmoConfig) -> None:
+        self.text = text
+        self.tokenize = get_tokenizer(config.text.tokenizer)
+        self.language = config.languages[0] if config.languages else "en"
+
+    def __iter__(self) -> Iterator[Words]:
+        for sentence in iterate_sentences(self.text, self.language):
+            yield [token.text for token in self.tokenize(sentence.text)]
+
+
+def _words(sentence: object, number: int) -> Words:
     """Check one sentence of a list of them."""
-    words = list(sentence) if isinstance(sentence, Iterable) and not isinstance(sentence, str) else [None]
+    words: Sequence[Any] = [None]
+    if isinstance(sentence, Iterable) and not isinstance(sentence, str):
+        words = sentence if isinstance(sentence, list | tuple) else list(sentence)  # no copy of what may be long
     if not all(isinstance(word, str) for word in words):
         raise ValueError(f"document[{number}] is {sentence!r:.60}: expected all words (str), or all lists of words")
-    return [str(word) for word in words]
+    return words
 
 
 @torch.no_grad()
 def embed_document(
-    engine: Engine, reader: WordReader, sentences: Sequence[Sequence[str]], *, layers: Layers, window: int, out: Any
+    engine: Engine,
+    reader: WordReader,
+    sentences: Iterable[Words],
+    *,
+    layers: Layers,
+    window: int,
+    out: Any,
+    read_forms: ReadForms = list,
 ) -> Any:
     """Compute the vectors of all tokens, the state carried from sentence to sentence.
 
     Args:
         engine: What runs the model.
         reader: How it reads words.
-        sentences: Words in the form which the model reads.
+        sentences: Words; they are gone through several times.
         layers: Which layers.
         window: Tokens and marks computed at once.
         out: The path of a `.npy` file, an array-like of the result's shape, or None for an array of its own.
+        read_forms: Gives words the form which the model reads; by default they have it.
 
     Returns:
         (N, D), or (L, N, D) for all layers: the array, `out`, or the file memory-mapped.
@@ -79,11 +99,11 @@ def embed_document(
     tokens = sum(map(len, sentences))
     config = engine.bilm.config
     shape = (config.layers + 1, tokens, config.dim) if layers == "all" else (tokens, config.dim)
-    text = reading(sentences)
     engine.expect(tokens)
 
     def fill(array: Any) -> Any:
-        read_in_windows(engine, WordVectors(engine, reader), text, array, layers=layers, window=window)
+        words = WordVectors(engine, reader)
+        read_in_windows(engine, words, sentences, array, layers=layers, window=window, read_forms=read_forms)
         return array
 
     if out is None:
@@ -96,8 +116,5 @@ def embed_document(
     if path.suffix != ".npy":
         raise ValueError(f"{path}: out must be an array or the name of a .npy file")
     with atomic_path(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        reserve(temporary)
-        fill(array).flush()
-        del array
+        fill(NpyFile(temporary, shape))
     return np.load(path, mmap_mode="r")

@@ -314,8 +314,8 @@ class Elmo(Predicting):
             ValueError: An option, document or `out` of the wrong kind.
         """
         check_layers(layers, self.num_layers)
-        sentences = document_sentences(document, self.config)
-        return embed_document(self.engine, self.reader, self.collate.read_forms(sentences), layers=layers, window=window, out=out)
+        sentences, read_forms = document_sentences(document, self.config), self.collate.read_forms
+        return embed_document(self.engine, self.reader, sentences, layers=layers, window=window, out=out, read_forms=read_forms)
 
     def similarity(
         self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"

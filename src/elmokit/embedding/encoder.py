@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elmokit.embedding.layers import Layers, select_layers
-from elmokit.embedding.windows import read_in_windows, reading
+from elmokit.embedding.windows import read_in_windows
 from elmokit.embedding.words import WordVectors
 from elmokit.kernels.engine import Engine
 from elmokit.text.batch import token_budget_batches, word_batch
@@ -143,7 +143,7 @@ class SentenceEncoder:
         config = self.engine.bilm.config
         shape = (len(words), config.dim)
         out = self.room((config.layers + 1, *shape) if self.layers == "all" else shape)
-        read_in_windows(self.engine, self.word_vectors, reading([words]), out, layers=self.layers, window=window)
+        read_in_windows(self.engine, self.word_vectors, [words], out, layers=self.layers, window=window)
         return torch.from_numpy(out).to(self.on)
 
 

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,29 @@ def reserve(path: Path) -> None:
     """
     with path.open("r+b") as file:
         _fill(file, path.stat().st_size)
+
+
+class NpyFile:
+    """A new `.npy` file of float32 numbers that is written as an array is, part by part.
+
+    The process's memory does not grow with what has been written.
+
+    Args:
+        path: Where it is to be.
+        shape: Of the array.
+
+    Raises:
+        OSError: There is too little space.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.path, self.shape = path, shape
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        reserve(path)
+
+    def __setitem__(self, places: Any, values: NDArray[np.float32]) -> None:
+        # Mapped for as long as this takes: pages that have been written count as the process's memory until they are unmapped.
+        np.load(self.path, mmap_mode="r+")[places] = values
 
 
 def room_in(folder: Path) -> Callable[[tuple[int, ...]], NDArray[np.float32]]:

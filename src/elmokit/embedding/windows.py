@@ -2,23 +2,24 @@
 
 The two directions never meet below the mixing of layers, and mixing works on each number by itself: so the left half
 of every vector needs the forward stack alone, the right half the backward stack. Each stack reads the whole text in
-windows and carries its state from one to the next; what comes out is that of one pass.
+windows and carries its state from one to the next; what comes out is that of one pass. Both advance side by side, each
+in its own order:
 
     forward    reads positions in their order
     backward   one sentence: from its end to its beginning
                several: each sentence from its end to its beginning, the sentences in file order, as in training
 
-L layers (the word vectors counted), T tokens of a window, N tokens of the text (its marks not counted), P width of a direction.
+L layers (the word vectors counted), S directions, T words and marks of a window, N tokens of the text (its marks not
+counted), P width of a direction.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.words import WordVectors
@@ -27,79 +28,84 @@ from elmokit.model.bilm import StackState
 from elmokit.text.batch import word_batch
 from elmokit.text.vocabulary import BOS, EOS
 
-Positions = NDArray[np.int64]
 MARK = -1
 """Stands for a sentence mark where a token's number is expected."""
 
-
-class Reading(NamedTuple):
-    """A text with its marks, and the order in which each direction reads it."""
-
-    words: list[str]
-    """All words and marks, in the text's order."""
-    tokens: Positions
-    """The number of the token at each position; `MARK` at marks."""
-    forward: Positions
-    """Positions in the forward stack's order."""
-    backward: Positions
-    """Positions in the backward stack's order."""
+Words = Sequence[str]
+Place = tuple[str, int]
+"""A word or mark, and the token's number in the text or `MARK`."""
 
 
-def reading(sentences: Sequence[Sequence[str]]) -> Reading:
-    """Lay sentences end to end, marks round each."""
-    words = [word for sentence in sentences for part in ((BOS,), sentence, (EOS,)) for word in part]
-    lengths = np.array([len(sentence) + 2 for sentence in sentences], dtype=np.int64)
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    inside = np.ones(len(words), dtype=bool)
-    inside[starts] = inside[ends - 1] = False
-    forward = np.arange(len(words))
-    # The mirror image of a position within its own sentence.
-    backward = np.repeat(starts + ends - 1, lengths) - forward
-    return Reading(words, np.where(inside, np.cumsum(inside) - 1, MARK), forward, backward)
+def forward_order(sentences: Iterable[Words]) -> Iterator[Place]:
+    """Give the words of sentences and the marks round each, as the forward stack reads them."""
+    start = 0
+    for sentence in sentences:
+        yield BOS, MARK
+        yield from zip(sentence, count(start))
+        yield EOS, MARK
+        start += len(sentence)
 
 
+def backward_order(sentences: Iterable[Words]) -> Iterator[Place]:
+    """Give the words of sentences and the marks round each, as the backward stack reads them."""
+    start = 0
+    for sentence in sentences:
+        yield EOS, MARK
+        yield from zip(reversed(sentence), count(start + len(sentence) - 1, -1))
+        yield BOS, MARK
+        start += len(sentence)
+
+
+ReadForms = Callable[[list[list[str]]], Sequence[Words]]
+"""Gives words the form which the model reads."""
+
+
+@torch.no_grad()
 def read_in_windows(
-    engine: Engine, word_vectors: WordVectors, text: Reading, out: Any, *, layers: Layers = "mean", window: int = 4096
+    engine: Engine,
+    word_vectors: WordVectors,
+    sentences: Iterable[Words],
+    out: Any,
+    *,
+    layers: Layers = "mean",
+    window: int = 4096,
+    read_forms: ReadForms = list,
 ) -> None:
     """Compute the vectors of a text's tokens into an array.
 
     Args:
         engine: What runs the model.
         word_vectors: What gives its words' vectors.
-        text: What to read; both directions' states are carried through all of it.
+        sentences: What to read, marks round each; both directions' states are carried through all of it. It is gone
+            through twice at the same time.
         out: Array-like of shape (N, 2P), or (L, N, 2P) for all layers; slices of it are assigned to.
         layers: Which layers.
-        window: Tokens and marks read at once.
+        window: Tokens and marks that each direction reads at once.
+        read_forms: Gives words the form which the model reads; by default they have it.
     """
     width = engine.bilm.config.output_dim
-    for direction, order in enumerate((text.forward, text.backward)):
-        half = slice(direction * width, (direction + 1) * width)
-        for positions, layers_LTP in _windows(partial(engine.stack, direction), word_vectors, text.words, order, window):
-            values = select_layers(layers_LTP, layers).float().cpu().numpy()
-            _write(out, text.tokens[positions], values, half)
+    states: list[StackState | None] = [None, None]
+    for places_ST in zip(_windows(forward_order(sentences), window), _windows(backward_order(sentences), window), strict=True):
+        words_ST = read_forms([[word for word, _ in places_T] for places_T in places_ST])
+        x_STP = word_vectors(word_batch(words_ST, word_vectors.reader, marks=False))
+        for direction, (outputs, state) in enumerate(engine.stacks([x_STP[:1], x_STP[1:]], states)):
+            states[direction] = state
+            layers_LTP = torch.cat([x_STP[direction : direction + 1], *outputs])
+            tokens_T = np.array([token for _, token in places_ST[direction]])
+            half = slice(direction * width, (direction + 1) * width)
+            _write(out, tokens_T, select_layers(layers_LTP, layers).float().cpu().numpy(), half)
 
 
-Stack = Callable[[Tensor, StackState | None], tuple[list[Tensor], StackState]]
-"""Runs one direction's layers over x_BTP from a state."""
+def _windows(order: Iterator[Place], window: int) -> Iterator[list[Place]]:
+    """Cut an order into windows."""
+    while places_T := list(islice(order, window)):
+        yield places_T
 
 
-def _windows(
-    stack: Stack, word_vectors: WordVectors, words: list[str], order: Positions, window: int
-) -> Iterator[tuple[Positions, Tensor]]:
-    """Run one direction; give positions and their layers, window after window."""
-    state: StackState | None = None
-    for start in range(0, len(order), window):
-        positions = order[start : start + window]
-        x_1TP = word_vectors(word_batch([[words[position] for position in positions]], word_vectors.reader, marks=False))
-        outputs, state = stack(x_1TP, state)
-        yield positions, torch.cat([x_1TP, *outputs])
-
-
-def _write(out: Any, tokens: Positions, values: NDArray[np.float32], half: slice) -> None:
+def _write(out: Any, tokens_T: NDArray[np.int64], values: NDArray[np.float32], half: slice) -> None:
     """Assign (…, T, P) to one half of the tokens' places, in runs of neighboring tokens: files take slices best."""
-    kept = np.flatnonzero(tokens != MARK)
-    kept = kept[np.argsort(tokens[kept])]
-    for run in np.split(kept, np.flatnonzero(np.diff(tokens[kept]) != 1) + 1):
+    kept = np.flatnonzero(tokens_T != MARK)
+    kept = kept[np.argsort(tokens_T[kept])]
+    for run in np.split(kept, np.flatnonzero(np.diff(tokens_T[kept]) != 1) + 1):
         if len(run):
-            out[..., tokens[run[0]] : tokens[run[-1]] + 1, half] = values[..., run, :]
+            out[..., tokens_T[run[0]] : tokens_T[run[-1]] + 1, half] = values[..., run, :]

@@ -12,6 +12,7 @@ gold sentences of UD EWT 2.15 (web text; many end without any mark), the boundar
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import regex
@@ -37,6 +38,11 @@ def split_sentences(text: str, language: str = "en") -> list[Token]:
     Returns:
         The sentences with their places in `text`, without the white space around them; none is empty.
     """
+    return list(iterate_sentences(text, language))
+
+
+def iterate_sentences(text: str, language: str = "en") -> Iterator[Token]:
+    """Give the sentences of `split_sentences` one by one: a long text need not be there twice."""
     ruled = language.partition("-")[0] in RULED_LANGUAGES  # zh-Hant is zh
     ends = _rule_ends(text) if ruled else sentencex_ends(text, language)
     return _spans(text, ends)
@@ -48,18 +54,16 @@ def sentencex_ends(text: str, language: str) -> Iterator[int]:
     return (int(boundary["end_index"]) for boundary in sentencex.get_sentence_boundaries(language, clean))
 
 
-def _spans(text: str, ends: Iterable[int]) -> list[Token]:
+def _spans(text: str, ends: Iterable[int]) -> Iterator[Token]:
     """The stretches between ends, without white space around them."""
-    sentences = []
     start = 0
-    for end in (*ends, len(text)):
+    for end in chain(ends, (len(text),)):
         piece = text[start:end].rstrip()
         sentence = piece.lstrip()
         if sentence:
             first = start + len(piece) - len(sentence)
-            sentences.append(Token(sentence, first, first + len(sentence)))
+            yield Token(sentence, first, first + len(sentence))
         start = end
-    return sentences
 
 
 _CLOSING = r"""["'”’»)\]」』》】）]"""
