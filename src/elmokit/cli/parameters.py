@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
-def _no_option(kind: object, value: str) -> None:
+def _no_option(kind: object, value: object) -> None:
     """Refuse what looks like an option, but let `-`, the standard input, pass.
 
     Raises:
         ValueError: It begins with a dash; cyclopts adds the name of the parameter.
     """
-    if value.startswith("-") and value != "-":
+    if isinstance(value, str) and value.startswith("-") and value != "-":
         raise ValueError("There is no such option.")
 
 
