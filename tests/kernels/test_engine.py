@@ -77,6 +77,25 @@ def test_layers_and_states_are_the_bilms(name: str, precision: Precision, senten
         assert not ((ours - theirs).abs() > ERROR[precision]).any()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@settings(max_examples=10)
+@given(sentences=SENTENCES)
+def test_the_kernels_for_gpus_do_as_well(precision: Precision, sentences: list[list[str]]) -> None:
+    bilm, batch = bilm_of(SMALL), word_batch(sentences)
+    engine = Engine(bilm, precision, partial(gpu_kernels, precision=precision))
+    engine.expect(PREPARE_FROM)
+    expected, after = run(Engine(bilm), batch)
+    found, state = run(engine, batch)
+    assert not ((found - expected).abs() > ERROR[precision]).any()
+    for ours, theirs in zip(tensors(state), tensors(after), strict=True):
+        assert not ((ours - theirs).abs() > ERROR[precision]).any()
+
+
+def test_int8_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match='precision="int8" is for the CPU; on a GPU say "bfloat16"'):
+        gpu_kernels(bilm_of(SMALL), "int8")
+
+
 def test_whole_rows_of_each_direction() -> None:
     bilm = bilm_of(SMALL)
     pair = [torch.randn(2, 5, 6), torch.randn(2, 5, 6)]

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.cpu_lstm import CpuLstm
+from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
+from elmokit.kernels.gpu_words import GpuCharCnn
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
 from elmokit.kernels.words import FastCharCnn
@@ -52,6 +54,24 @@ def cpu_kernels(bilm: BiLM, make: MakeProduct) -> Kernels:
     """
     words = FastCharCnn(bilm.words, make) if isinstance(bilm.words, CharCnn) else bilm.words
     return Kernels(words, [CpuLstm(pair, make, input_bound(bilm, number)) for number, pair in enumerate(layer_pairs(bilm))])
+
+
+def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
+    """Prepare a biLM's weights for a GPU. In float32 its products follow `torch.set_float32_matmul_precision`.
+
+    Args:
+        bilm: The network, float32.
+        precision: "float32" or "bfloat16".
+
+    Raises:
+        ValueError: Another precision.
+    """
+    if precision == "int8":
+        raise ValueError('precision="int8" is for the CPU; on a GPU say "bfloat16"')
+    exact: GpuPrecision = "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    products: GpuPrecision = "bfloat16" if precision == "bfloat16" else exact
+    words = GpuCharCnn(bilm.words, products) if isinstance(bilm.words, CharCnn) else bilm.words
+    return Kernels(words, [GpuLstm(pair, products) for pair in layer_pairs(bilm)])
 
 
 def layer_pairs(bilm: BiLM) -> list[tuple[LstmLayer, LstmLayer]]:
@@ -96,7 +116,11 @@ class Engine:
         return Engine, (self.bilm, self.precision, self._prepare)
 
     def expect(self, tokens: int) -> None:
-        """Say that so many tokens are to come, and prepare the weights if that is worth its time."""
+        """Say that so many tokens are to come, and prepare the weights if that is worth its time.
+
+        Raises:
+            ValueError: The network's device has no kernels of this precision.
+        """
         with self._lock:
             weights = [(p.data_ptr(), p._version, p.device, p.dtype) for p in self.bilm.parameters()]
             if weights != self._weights:
@@ -184,8 +208,13 @@ class Engine:
         """Prepare the weights; None where the biLM computes by itself."""
         if self._prepare is not None:
             return self._prepare(self.bilm)
-        if self.bilm.device.type == "cpu":
+        device = self.bilm.device.type
+        if device == "cpu":
             return cpu_kernels(self.bilm, partial(make_product, precision=self.precision))
+        if device == "cuda":
+            return gpu_kernels(self.bilm, self.precision)
+        if self.precision != "float32":
+            raise ValueError(f'precision={self.precision!r} is for the CPU and CUDA; on {device} say "float32"')
         return None
 
 
