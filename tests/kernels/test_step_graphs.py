@@ -43,17 +43,6 @@ def test_the_latest_used_are_kept() -> None:
     assert recorder.recorded == 3
 
 
-def test_cleared() -> None:
-    recorder = Recorder()
-    graphs = StepGraphs(recorder)
-    graphs("a", lambda: None)
-    graphs("a", lambda: None)
-    graphs.clear()
-    assert graphs.recorded() == []
-    graphs("a", lambda: None)
-    assert (recorder.recorded, recorder.replayed) == (1, 1)
-
-
 def test_where_recording_does_not_work_there_is_a_warning_and_the_work_is_done() -> None:
     tried, done = [], []
 

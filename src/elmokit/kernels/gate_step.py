@@ -12,6 +12,7 @@ Shapes: S directions, R rows, H cell, G = 4H gates in the published order i, g, 
 """
 
 import importlib.util
+from contextlib import nullcontext
 from functools import cache
 from typing import Protocol
 
@@ -81,6 +82,12 @@ def _kernel_works(device: torch.device) -> bool:
     """Whether the Triton kernel is there and right, tried once on a small case."""
     if importlib.util.find_spec("triton") is None:
         return False
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # Triton takes the current device
+        return _kernel_agrees(device)
+
+
+def _kernel_agrees(device: torch.device) -> bool:
+    """Whether the Triton kernel gives the numbers of the plain way."""
     gates = torch.linspace(-3, 3, 2 * 5 * 4 * 24, device=device).sin().view(2, 5, 96)
     left_R = torch.tensor([2, 2, 1, 2, 0], dtype=torch.int32, device=device)
     found = []

@@ -16,7 +16,7 @@ Shapes: S directions, T tokens, B sentences, R rows at work, D input, P output, 
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Literal, NamedTuple, get_args
@@ -28,7 +28,7 @@ from torch import Tensor
 from elmokit.kernels.chunks import MOST_STEPS, Chunk, chunks_of, round_rows
 from elmokit.kernels.gate_step import gate_step_for
 from elmokit.kernels.lstm_kernel import Lengths
-from elmokit.kernels.step_graphs import CudaRecorder, StepGraphs
+from elmokit.kernels.step_graphs import CudaRecorder, Record, StepGraphs
 from elmokit.kernels.tf32 import float32_products
 from elmokit.model.lstm import LstmLayer, LstmState
 
@@ -55,10 +55,11 @@ class _Room:
         rows: R at the most.
         tokens: R × N at the most.
         like: A tensor of the products' type, on the device.
+        graphs: For recordings of work on these tensors, which go when the room goes; None for none.
     """
 
-    def __init__(self, sizes: _Sizes, directions: int, rows: int, tokens: int, like: Tensor) -> None:
-        self.rows, self.tokens = rows, tokens
+    def __init__(self, sizes: _Sizes, directions: int, rows: int, tokens: int, like: Tensor, graphs: StepGraphs | None) -> None:
+        self.rows, self.tokens, self.graphs = rows, tokens, graphs
         self.x = like.new_empty(directions * tokens * sizes.inputs)
         self.x_gates = like.new_empty(directions * tokens * 4 * sizes.cells)
         self.h_gates = like.new_empty(directions * rows * 4 * sizes.cells)
@@ -132,7 +133,7 @@ class GpuLstm:
             projections = [layer.projection for layer in layers if layer.projection is not None]
             self.w_p_SHP = self._stacked(projections) if projections else None
         on_cuda = self.device.type == "cuda"
-        self.graphs = StepGraphs(CudaRecorder()) if graphs and on_cuda else None
+        self._recorder: Callable[[], Record] | None = CudaRecorder if graphs and on_cuda else None
         self._gate_tokens = max(1, gate_bytes // (len(layers) * 4 * cells * self.dtype.itemsize))
         self._room: _Room | None = None
         self._stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]  # PyTorch's own lack of types
@@ -206,10 +207,10 @@ class GpuLstm:
             for x_NRD, x_TBD in zip(views.x_SNRD, inputs.values(), strict=True):
                 x_NRD[:, :here] = x_TBD[steps][:, rows_R]
             work = partial(self._work, views, slice(min(inputs), max(inputs) + 1))
-            if self.graphs is None:
+            if room.graphs is None:
                 work()
             else:
-                self.graphs((*inputs, chunk.rows, chunk.steps), work)
+                room.graphs((*inputs, chunk.rows, chunk.steps), work)
             for y_NRP, (y_TBP, _) in zip(views.y_NSRP.unbind(1), results.values(), strict=True):
                 y_TBP[steps][:, rows_R] = y_NRP[:, :here].float()
         for direction, (y_TBP, after) in results.items():
@@ -225,12 +226,11 @@ class GpuLstm:
         """Give a room for so many rows. A larger one takes the place of the one before, whose recordings go with it."""
         if self._room is None or self._room.rows < rows:
             self._room = None  # first of all: where both do not fit, and so that a failure leaves nothing wrong
-            if self.graphs is not None:
-                self.graphs.clear()
             rows = 1 << (round_rows(rows) - 1).bit_length()
             tokens = max(rows, min(rows * MOST_STEPS, self._gate_tokens))
             with torch.inference_mode(False):  # else it could be written in inference mode only
-                self._room = _Room(self.sizes, len(self.bias_SG), rows, tokens, self.w_x_SDG)
+                graphs = None if self._recorder is None else StepGraphs(self._recorder())
+                self._room = _Room(self.sizes, len(self.bias_SG), rows, tokens, self.w_x_SDG, graphs)
         return self._room
 
     def _views(self, room: _Room, directions: tuple[int, ...], chunk: Chunk) -> _Views:

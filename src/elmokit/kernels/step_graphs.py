@@ -16,20 +16,23 @@ import torch
 Work = Callable[[], object]
 """Reads and writes tensors that never move, and takes no memory."""
 
+Record = Callable[[Work], Work]
+"""Turns work into its replay, without doing it."""
+
 _RECORDING = threading.Lock()
 """PyTorch's random numbers take notice of a recording, and there is one state of them: one recording at a time."""
 
 
 class StepGraphs:
-    """The recordings of one kernel, the latest used ones. Not for several threads at once.
+    """Recordings of work on the same tensors, the latest used ones. Not for several threads at once.
 
     Args:
-        record: Turns work into its replay, without doing it.
+        record: How work is recorded.
         most: How many are kept.
     """
 
-    def __init__(self, record: Callable[[Work], Work], most: int = 128) -> None:
-        self._record: Callable[[Work], Work] | None = record
+    def __init__(self, record: Record, most: int = 128) -> None:
+        self._record: Record | None = record
         self._most = most
         self._replays: OrderedDict[Hashable, Work | None] = OrderedDict()
 
@@ -68,16 +71,13 @@ class StepGraphs:
         """List the keys of what has been recorded, the latest used last."""
         return [key for key, replay in self._replays.items() if replay is not None]
 
-    def clear(self) -> None:
-        """Forget all: the tensors are about to go."""
-        self._replays.clear()
-
 
 class CudaRecorder:
     """Records work on the current stream, which must not be the default one.
 
     Unlike `torch.cuda.graph` it neither waits for the device nor hands back cached memory before each recording: the work
     takes no memory (but for the plain gate step, whose memory the recordings share, since they never run at once).
+    A recorder is for as long as its recordings: PyTorch takes none into a pool whose earlier ones are all gone.
     """
 
     def __init__(self) -> None:
