@@ -221,6 +221,8 @@ def test_several_threads_at_once(device: str) -> None:
     kernel = GpuLstm(layers)
     cases = [(inputs_of(CLIPPED, 5, rows, device), np.arange(rows) % 6) for rows in (3, 17, 8, 40)]
     right = [run_plain(GpuLstm(layers), *case) for case in cases]
+    if device == "cuda":
+        torch.cuda.synchronize()  # what other streams are to read has been written
     errors: list[BaseException] = []
 
     def work(first: int) -> None:
