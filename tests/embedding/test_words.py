@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def batch(text: str) -> WordBatch:
     return word_batch([text.split()], marks=False)
 
 
-@pytest.mark.parametrize("places", [1, 2, 3, 100])
+@pytest.mark.parametrize("places", [0, 1, 2, 3, 100])
 def test_vectors_are_those_of_the_network(elmo: Elmo, places: int) -> None:
     table = WordVectors(elmo.engine, elmo.reader, places)
     with torch.no_grad():
@@ -73,3 +74,44 @@ def test_many_words_go_through_in_parts(elmo: Elmo, monkeypatch: pytest.MonkeyPa
         whole = WordVectors(elmo.engine, elmo.reader)(given)
         monkeypatch.setattr(module, "WORDS_AT_ONCE", 2)
         torch.testing.assert_close(WordVectors(elmo.engine, elmo.reader)(given), whole, atol=1e-6, rtol=0)
+
+
+def test_hits_are_words_that_an_earlier_batch_left(elmo: Elmo) -> None:
+    table = WordVectors(elmo.engine, elmo.reader, places=2)
+    with torch.no_grad():
+        table(batch("a a a b"))  # a repeated word is asked for once
+        assert (table.hits, table.asked) == (0, 2)
+        table(batch("b c"))
+        assert (table.hits, table.asked) == (1, 4)
+        table(batch("a"))  # c has taken its place
+    assert (table.hits, table.asked) == (1, 5)
+
+
+def test_the_table_is_as_large_as_it_must_be(elmo: Elmo) -> None:
+    table = WordVectors(elmo.engine, elmo.reader, places=10**12)
+    with torch.no_grad():
+        for n in range(100):
+            table(batch(f"w{n}"))
+    assert table.table_NP is not None
+    assert 100 <= len(table.table_NP) <= 200
+
+
+def test_no_table_remembers_nothing(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting(elmo.engine.word_vectors)
+    monkeypatch.setattr(elmo.engine, "word_vectors", counting)
+    monkeypatch.setattr(elmo, "word_cache", 0)
+    expected = elmo.encode_tokens([["a", "b", "a"]] * 2, batch_size=1)
+    assert counting.computed == 2 * (2 + 2)  # marks are words too
+    monkeypatch.setattr(elmo, "word_cache", 100)
+    for with_table, without in zip(elmo.encode_tokens([["a", "b", "a"]] * 2, batch_size=1), expected, strict=True):
+        np.testing.assert_allclose(with_table, without, atol=1e-6)
+    assert counting.computed == 2 * (2 + 2) + 4
+    monkeypatch.setattr(elmo, "word_cache", 0)
+    elmo.encode_document([["a"], ["a"]], window=3)
+    assert counting.computed == 2 * (2 + 2) + 4 + 2 * 3
+
+
+def test_a_table_has_no_less_than_no_places(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elmo, "word_cache", -1)
+    with pytest.raises(ValueError, match="word_cache must be 0 or more, not -1"):
+        elmo.encode("a text")

@@ -15,7 +15,7 @@ from elmokit.config import ElmoConfig
 from elmokit.embedding.layers import Layers
 from elmokit.embedding.room import NpyFile
 from elmokit.embedding.windows import ReadForms, Words, read_in_windows
-from elmokit.embedding.words import WordVectors
+from elmokit.embedding.words import PLACES, WordVectors
 from elmokit.kernels.engine import Engine
 from elmokit.text.readers import WordReader
 from elmokit.text.sentences import iterate_sentences
@@ -76,6 +76,7 @@ def embed_document(
     window: int,
     out: Any,
     read_forms: ReadForms = list,
+    word_cache: int = PLACES,
 ) -> Any:
     """Compute the vectors of all tokens, the state carried from sentence to sentence.
 
@@ -87,6 +88,7 @@ def embed_document(
         window: Tokens and marks computed at once.
         out: The path of a `.npy` file, an array-like of the result's shape, or None for an array of its own.
         read_forms: Gives words the form which the model reads; by default they have it.
+        word_cache: Words whose vectors are kept from window to window; 0 for none.
 
     Returns:
         (N, D), or (L, N, D) for all layers: the array, `out`, or the file memory-mapped.
@@ -102,7 +104,7 @@ def embed_document(
     engine.expect(tokens)
 
     def fill(array: Any) -> Any:
-        words = WordVectors(engine, reader)
+        words = WordVectors(engine, reader, word_cache)
         read_in_windows(engine, words, sentences, array, layers=layers, window=window, read_forms=read_forms)
         return array
 

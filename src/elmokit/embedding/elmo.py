@@ -28,6 +28,7 @@ from elmokit.embedding.layers import Layers, Pooling, check_layers, check_poolin
 from elmokit.embedding.predicting import Predicting
 from elmokit.embedding.similarity import cosines
 from elmokit.embedding.spans import Span, tokens_of_spans
+from elmokit.embedding.words import PLACES
 from elmokit.kernels.device import choose_device
 from elmokit.kernels.engine import Engine
 from elmokit.kernels.products import Precision, check_precision
@@ -58,6 +59,8 @@ class Elmo(Predicting):
         """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
         self.reader = checkpoint.reader
         """How it reads words."""
+        self.word_cache = PLACES
+        """How many words' vectors each call keeps from batch to batch, those used last; 0 for none. Results do not change."""
 
     def __repr__(self) -> str:
         return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device})"
@@ -314,8 +317,10 @@ class Elmo(Predicting):
             ValueError: An option, document or `out` of the wrong kind.
         """
         check_layers(layers, self.num_layers)
-        sentences, read_forms = document_sentences(document, self.config), self.collate.read_forms
-        return embed_document(self.engine, self.reader, sentences, layers=layers, window=window, out=out, read_forms=read_forms)
+        sentences, read_forms, cache = document_sentences(document, self.config), self.collate.read_forms, self.word_cache
+        return embed_document(
+            self.engine, self.reader, sentences, layers=layers, window=window, out=out, read_forms=read_forms, word_cache=cache
+        )
 
     def similarity(
         self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"
@@ -377,8 +382,16 @@ class Elmo(Predicting):
         """What runs one call."""
         check_layers(layers, self.num_layers)
         on = self.device if convert_to_tensor else torch.device("cpu")
+        engine, reader, cache = self.engine, self.reader, self.word_cache
         return SentenceEncoder(
-            self.engine, self.reader, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on
+            engine,
+            reader,
+            layers=layers,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            finish=finish,
+            on=on,
+            word_cache=cache,
         )
 
     def _run(self, encoder: SentenceEncoder, sentences: list[list[str]], show_progress_bar: bool | None) -> list[Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.windows import read_in_windows
-from elmokit.embedding.words import WordVectors
+from elmokit.embedding.words import PLACES, WordVectors
 from elmokit.kernels.engine import Engine
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
@@ -56,9 +56,10 @@ class SentenceEncoder:
         on: The device on which vectors are handed to `finish`.
         room: Makes the array for the vectors of a sentence that is read in windows.
         advance: Called with the tokens done after each batch.
+        word_cache: Words whose vectors are kept from batch to batch; 0 for none.
 
     Raises:
-        ValueError: A budget or size below 1.
+        ValueError: A budget or size below 1, or a cache below 0.
     """
 
     def __init__(
@@ -73,10 +74,11 @@ class SentenceEncoder:
         on: torch.device | str = "cpu",
         room: Callable[[tuple[int, ...]], NDArray[np.float32]] = plain_array,
         advance: Callable[[int], object] = lambda tokens: None,
+        word_cache: int = PLACES,
     ) -> None:
         token_budget_batches([], batch_tokens, batch_size)  # refuses a wrong budget or size before anything is done
         self.engine = engine
-        self.word_vectors = WordVectors(engine, reader)
+        self.word_vectors = WordVectors(engine, reader, word_cache)
         self.layers = layers
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size

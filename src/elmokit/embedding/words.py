@@ -4,7 +4,7 @@ Half of the words of a text are repeats, across batches too, and a word's vector
 bounded table keeps those used last. It lives as long as one job (a call, a file), so that weights which change in
 between can never meet vectors of the old ones.
 
-U distinct words of a batch, W ids of a word (its characters, mostly), P width, N places of the table.
+U distinct words of a batch, W ids of a word (its characters, mostly), P width, N rows of the table so far.
 """
 
 from collections import OrderedDict
@@ -28,13 +28,22 @@ class WordVectors:
     Args:
         engine: What computes a word's vector.
         reader: How the model reads words, for those who make batches.
-        places: N, how many words are remembered.
+        places: How many words are remembered; 0 for none.
+
+    Raises:
+        ValueError: Fewer places than 0.
     """
 
     def __init__(self, engine: Engine, reader: WordReader, places: int = PLACES) -> None:
+        if places < 0:
+            raise ValueError(f"word_cache must be 0 or more, not {places}")
         self.engine = engine
         self.reader = reader
         self.places = places
+        self.asked = 0
+        """Distinct words of all batches so far."""
+        self.hits = 0
+        """Those of them that an earlier batch had left in the table."""
         self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's ids → its row; the first was used longest ago
         self.table_NP: Tensor | None = None
 
@@ -47,6 +56,8 @@ class WordVectors:
         x_UP = new_vectors.new_empty(len(keys), new_vectors.shape[1])
         x_UP[new] = new_vectors
         known = sorted(set(range(len(keys))).difference(new))
+        self.asked += len(keys)
+        self.hits += len(known)
         if known and self.table_NP is not None:
             x_UP[known] = self.table_NP[[self.place_of[keys[u]] for u in known]]
         for u in known:
@@ -63,7 +74,11 @@ class WordVectors:
         rows = {key: row for row, key in enumerate(keys)}  # strings with the same bytes, as far as they are read, are one word
         rows = dict(list(rows.items())[: self.places])
         if self.table_NP is None:
-            self.table_NP = x_UP.new_empty(self.places, x_UP.shape[1])
+            self.table_NP = x_UP.new_empty(0, x_UP.shape[1])
+        needed = min(len(self.place_of) + len(rows), self.places)
+        if needed > len(self.table_NP):  # twice as large, so that it is seldom copied; as large as its limit only if need be
+            more = min(max(needed, 2 * len(self.table_NP)), self.places) - len(self.table_NP)
+            self.table_NP = torch.cat([self.table_NP, x_UP.new_empty(more, x_UP.shape[1])])
         places = []
         for key in rows:
             place = len(self.place_of) if len(self.place_of) < self.places else self.place_of.popitem(last=False)[1]
