@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from elmokit.kernels.tf32 import _older_precision, float32_products
+from elmokit.kernels.tf32 import _older_precision, float32_products, tf32_asked_for
 
 MATMUL: Any = torch.backends.cuda.matmul
 CONVOLUTION: Any = getattr(torch.backends.cudnn, "conv", None)
@@ -36,6 +36,26 @@ def test_inside_and_outside(before: str, tf32: bool) -> None:
         for setting in (MATMUL, CONVOLUTION):
             assert (setting.fp32_precision == "tf32") == tf32
     assert (MATMUL.fp32_precision, CONVOLUTION.fp32_precision) == outside
+
+
+@pytest.mark.parametrize(("before", "asked"), [("highest", False), ("high", True), ("medium", True)])
+def test_what_the_user_asked_for(before: str, asked: bool) -> None:
+    torch.set_float32_matmul_precision(before)
+    assert tf32_asked_for() is asked
+    with float32_products(not asked):
+        assert tf32_asked_for() is not asked
+    assert tf32_asked_for() is asked
+
+
+@newer
+def test_asked_for_in_the_newer_way() -> None:
+    MATMUL.fp32_precision = "tf32"
+    assert tf32_asked_for()
+    MATMUL.fp32_precision = "none"
+    EVERYTHING.fp32_precision = "tf32"
+    assert tf32_asked_for()
+    EVERYTHING.fp32_precision = "ieee"
+    assert not tf32_asked_for()
 
 
 @newer

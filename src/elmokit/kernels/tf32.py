@@ -15,6 +15,15 @@ _SETTING = threading.RLock()
 """The settings are one for the whole process: whoever relies on them must be alone."""
 
 
+def tf32_asked_for() -> bool:
+    """Whether the user's settings of PyTorch ask for TF32 in products, in whatever way they were made."""
+    with _SETTING:
+        products: Any = torch.backends.cuda.matmul
+        if hasattr(products, "fp32_precision"):  # where it was used, the older question is answered by an error
+            return bool(products.fp32_precision == "tf32")
+        return torch.get_float32_matmul_precision() != "highest"
+
+
 @contextmanager
 def float32_products(tf32: bool) -> Iterator[None]:
     """Have products and convolutions of float32 done in one way while this is entered.
