@@ -273,7 +273,9 @@ def mean_cosine(elmo: Elmo, texts: list[str]) -> float:
     return float(torch.cat([torch.cosine_similarity(*pair, dim=-1) for pair in pairs]).mean())
 
 
-def measure(folder: str, precision: GpuPrecision, pool: ProcessPoolExecutor | None, texts: list[str], options: argparse.Namespace) -> None:
+def measure(
+    folder: str, precision: GpuPrecision, pool: ProcessPoolExecutor | None, texts: list[str], options: argparse.Namespace
+) -> None:
     """Print the line of one precision."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")  # float32 follows it on a GPU
     elmo = Elmo.from_pretrained(folder, device=options.device, precision="bfloat16" if precision == "bfloat16" else "float32")
