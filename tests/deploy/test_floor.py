@@ -34,7 +34,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def note(elmo: Elmo) -> Notebook:
-    notebook = Notebook(elmo.bilm)
+    notebook = Notebook(elmo.bilm, "float32")
     _with_engine(elmo, notebook.engine).encode_tokens(SENTENCES)
     return notebook
 
@@ -43,7 +43,7 @@ def rows_of(notebook: Notebook) -> Counter[tuple[int, int, bool]]:
     """How many rows each shape of matrix was multiplied with; the shape (D, 4H) stands for two, of inputs and of outputs."""
     rows: Counter[tuple[int, int, bool]] = Counter()
     for call in notebook.calls:
-        inputs, outputs = notebook.matrices[call.matrix].shape
+        inputs, outputs = notebook.matrices[call.matrix].w_KM.shape
         rows[inputs, outputs, call.onto] += call.rows
     return rows
 
@@ -77,7 +77,7 @@ def test_one_thread_has_one_lane(elmo: Elmo) -> None:
 def test_directions_that_ran_side_by_side_do_so_again(elmo: Elmo) -> None:
     notebook = note(elmo)
     lanes = {lane: [call for call in notebook.calls if call.lane == lane] for lane in (ALONE, FIRST, SECOND)}
-    assert {(*notebook.matrices[call.matrix].shape, call.threads) for call in lanes[ALONE]} == {
+    assert {(*notebook.matrices[call.matrix].w_KM.shape, call.threads) for call in lanes[ALONE]} == {
         (12, 12, 2),
         (12, 24, 2),
         (12, 6, 2),
@@ -92,7 +92,7 @@ def test_directions_that_ran_side_by_side_do_so_again(elmo: Elmo) -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_a_single_row_is_read_in_one_thread_with_nothing_beside_it(elmo: Elmo) -> None:
-    notebook = Notebook(elmo.bilm)
+    notebook = Notebook(elmo.bilm, "float32")
     _with_engine(elmo, notebook.engine).encode_tokens(SENTENCES[:1])
     assert {(call.lane, call.threads) for call in notebook.calls if call.onto} == {(ALONE, 1)}
     check_floor(notebook)
@@ -100,7 +100,7 @@ def test_a_single_row_is_read_in_one_thread_with_nothing_beside_it(elmo: Elmo) -
 
 def check_floor(notebook: Notebook) -> None:
     """The floor makes each product once, in order, with as many threads as it had."""
-    counting = [Counting(w_KM) for w_KM in notebook.matrices]
+    counting = [Counting(matrix.w_KM) for matrix in notebook.matrices]
     assert Floor(notebook.calls, notebook.matrices, counting).seconds() > 0
     for matrix, product in enumerate(counting):
         assert product.made == [(call.rows, call.onto, call.threads) for call in notebook.calls if call.matrix == matrix]
@@ -134,7 +134,7 @@ def test_the_floor_makes_each_product_once_in_order(elmo: Elmo) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_the_products_of_a_floor_multiply(elmo: Elmo, precision: str) -> None:
     matrices = note(elmo).matrices
-    for w_KM, product in zip(matrices, make_products(matrices, precision), strict=True):  # type: ignore[arg-type]  # one of three
+    for (w_KM, _), product in zip(matrices, make_products(matrices, precision), strict=True):  # type: ignore[arg-type]  # one of three
         x_NK = torch.linspace(-1, 1, 3 * len(w_KM)).view(3, -1)
         assert torch.allclose(
             product.times(product.prepare(x_NK)), x_NK @ w_KM, atol=0.05 * float((x_NK @ w_KM).abs().max()) + 1e-3

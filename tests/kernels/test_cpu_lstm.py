@@ -166,6 +166,24 @@ def test_directions_side_by_side_give_what_they_give_one_after_the_other(monkeyp
         assert torch.equal(a[0], b[0])
 
 
+@pytest.mark.parametrize(("rows", "apart", "expected"), [(1, True, 2), (1, False, 0), (2, True, 0), (16, False, 2)])
+def test_which_rows_run_side_by_side(rows: int, apart: bool, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1)
+    kernel = CpuLstm(layers_of(config, 1), make_product, apart=apart)
+    calls: list[int] = []
+
+    def counted(work: list[Callable[[], object]]) -> list[object]:
+        calls.append(len(work))
+        return [run() for run in work]
+
+    monkeypatch.setattr(cpu_lstm, "PRODUCTS_TO_DIVIDE", 1)
+    monkeypatch.setattr(cpu_lstm, "side_by_side", counted)
+    x_TBD, _ = inputs_of(config, [3] * rows, 1)
+    with torch.no_grad():
+        kernel.run([x_TBD, x_TBD], None, [None, None])
+    assert sum(calls) == expected
+
+
 def test_a_clip_left_out_would_be_noticed() -> None:
     config = BiLMConfig(
         char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1, cell_clip=0.1, projection_clip=0.05

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
 from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels, gpu_kernels, input_bound
-from elmokit.kernels.products import Precision, make_product
+from elmokit.kernels.products import Precision, Product, make_product
 from elmokit.model.bilm import BiLM, BiLMState
 from elmokit.text.batch import WordBatch, word_batch
 
@@ -200,12 +200,12 @@ def test_copies_and_pickles_work_without_the_original() -> None:
 def test_the_kernels_can_be_given() -> None:
     made: list[torch.Size] = []
 
-    def make(w: torch.Tensor, b: torch.Tensor | None, bound: float | None) -> object:
-        made.append(w.shape)
-        return make_product(w, b, bound)
+    def make(w_KM: torch.Tensor, b_M: torch.Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
+        made.append(w_KM.shape)
+        return make_product(w_KM, b_M, bound, single=single)
 
     def prepare(bilm: BiLM) -> Kernels:
-        return cpu_kernels(bilm, make)  # type: ignore[arg-type]  # it gives what `make_product` gives
+        return cpu_kernels(bilm, "float32", make)
 
     engine = Engine(bilm_of(SMALL), prepare=prepare)
     engine.expect(PREPARE_FROM)

@@ -94,6 +94,14 @@ def test_an_int8_row_is_the_same_alone_bit_for_bit(name: str, rows: int, outputs
         assert torch.equal(product.onto(torch.ones(1, outputs), alone)[0], summed[row])
 
 
+def test_a_single_row_in_float32_has_weights_of_its_own_layout() -> None:
+    w, b, x = torch.randn(6, 5), torch.randn(5), torch.randn(3, 6)
+    product = make_product(w, b, single=True)
+    for rows in (x, x[:1]):
+        torch.testing.assert_close(product.times(product.prepare(rows)), rows @ w + b)
+        torch.testing.assert_close(product.onto(torch.ones(len(rows), 5), rows), rows @ w + 1)
+
+
 def test_what_lies_outside_a_bound_is_clipped() -> None:
     product: Product = make_product(torch.eye(3), None, 1.0, "int8")
     found = product.times(product.prepare(torch.tensor([[5.0, -70.0, 0.5]])))

@@ -54,17 +54,27 @@ class Call(NamedTuple):
     """What was beside it."""
 
 
+class Matrix(NamedTuple):
+    """One W of a network."""
+
+    w_KM: Tensor
+    single: bool
+    """Whether single rows come often."""
+
+
 class Notebook:
     """Notes the products of a biLM's runs on the CPU, which are to be made in this thread, with PyTorch's threads as they are.
 
     Args:
         bilm: The network.
+        precision: Of the run: which threads make what depends on it.
     """
 
-    def __init__(self, bilm: BiLM) -> None:
+    def __init__(self, bilm: BiLM, precision: Precision) -> None:
         self.thread = threading.current_thread()
-        self.matrices: list[Tensor] = []
-        """Each W (K, M)."""
+        self.precision: Precision = precision
+        self.matrices: list[Matrix] = []
+        """Those of the network."""
         self.calls: list[Call] = []
         """What was asked for, in order within each lane."""
         self.engine = Engine(bilm, prepare=self._prepare)
@@ -78,7 +88,7 @@ class Notebook:
 
     def flop(self, calls: Sequence[Call]) -> int:
         """Additions and multiplications of some calls."""
-        return sum(2 * call.rows * self.matrices[call.matrix].numel() for call in calls)
+        return sum(2 * call.rows * self.matrices[call.matrix].w_KM.numel() for call in calls)
 
     def note(self, matrix: int, rows: int, onto: bool) -> None:
         """Note a call."""
@@ -96,12 +106,12 @@ class Notebook:
 
     def _prepare(self, bilm: BiLM) -> Kernels:
         """Make kernels whose products are noted."""
-        words, layers = cpu_kernels(bilm, self._make)
+        words, layers = cpu_kernels(bilm, self.precision, self._make)
         return Kernels(lambda chars_UW: self.read(partial(words, chars_UW)), [_NotedLayer(self, layer) for layer in layers])
 
-    def _make(self, w_KM: Tensor, b_M: Tensor | None, bound: float | None) -> Product:
+    def _make(self, w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
         """Prepare a matrix: keep it."""
-        self.matrices.append(w_KM)
+        self.matrices.append(Matrix(w_KM, single))
         return _Noting(self, len(self.matrices) - 1, w_KM.shape[1])
 
 
@@ -139,9 +149,9 @@ class _Noting:
         return y_NM
 
 
-def make_products(matrices: Sequence[Tensor], precision: Precision) -> list[Product]:
+def make_products(matrices: Sequence[Matrix], precision: Precision) -> list[Product]:
     """Prepare matrices for a floor: without biases, their inputs rounded beforehand."""
-    return [make_product(w_KM, None, 1.0, precision) for w_KM in matrices]
+    return [make_product(matrix.w_KM, None, 1.0, precision, single=matrix.single) for matrix in matrices]
 
 
 class Floor:
@@ -153,7 +163,7 @@ class Floor:
         products: The same, prepared.
     """
 
-    def __init__(self, calls: Sequence[Call], matrices: Sequence[Tensor], products: Sequence[Product]) -> None:
+    def __init__(self, calls: Sequence[Call], matrices: Sequence[Matrix], products: Sequence[Product]) -> None:
         def ready(lane: int, threads: int | None = None) -> partial[None]:
             chosen = [call for call in calls if call.lane == lane and threads in (None, call.threads)]
             return partial(_make_all, _ready(chosen, matrices, products))
@@ -181,13 +191,15 @@ class Floor:
 _Ready = list[tuple[Callable[..., Tensor], tuple[Tensor, ...]]]
 
 
-def _ready(calls: Sequence[Call], matrices: Sequence[Tensor], products: Sequence[Product]) -> _Ready:
+def _ready(calls: Sequence[Call], matrices: Sequence[Matrix], products: Sequence[Product]) -> _Ready:
     """Make the inputs of some calls, in buffers of their own, and give functions with their arguments."""
     most: dict[int, int] = {}
     for call in calls:
         most[call.matrix] = max(most.get(call.matrix, 0), call.rows)
-    x_of = {matrix: products[matrix].prepare(torch.rand(rows, len(matrices[matrix])) * 2 - 1) for matrix, rows in most.items()}
-    y_of = {call.matrix: torch.zeros(most[call.matrix], matrices[call.matrix].shape[1]) for call in calls if call.onto}
+    x_of = {
+        matrix: products[matrix].prepare(torch.rand(rows, len(matrices[matrix].w_KM)) * 2 - 1) for matrix, rows in most.items()
+    }
+    y_of = {call.matrix: torch.zeros(most[call.matrix], matrices[call.matrix].w_KM.shape[1]) for call in calls if call.onto}
     ready: _Ready = []
     for matrix, rows, onto, *_ in calls:
         x_NK = x_of[matrix][:rows]

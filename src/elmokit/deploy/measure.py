@@ -174,7 +174,7 @@ def _prepare_floors(elmo: "Elmo", ways: Sequence[Way], precision: "Precision") -
 
     if elmo.device.type != "cpu":
         return
-    notebook, calls = Notebook(elmo.bilm), []
+    notebook, calls = Notebook(elmo.bilm, precision), []
     for way in ways:
         way.run(notebook.engine)
         calls.append(notebook.take())

@@ -44,10 +44,13 @@ class CpuLstm:
         layers: The same layer of each direction, float32.
         make: Prepares a matrix.
         bound: What the layer's inputs are known to keep within ±; None: nothing is known.
+        apart: Whether a single row runs in a thread of its own in each direction, rather than dividing every step among
+            threads: so it is fastest in float32, whose products of one row are not divided anyway.
     """
 
-    def __init__(self, layers: Sequence[LstmLayer], make: MakeProduct, bound: float | None = None) -> None:
+    def __init__(self, layers: Sequence[LstmLayer], make: MakeProduct, bound: float | None = None, apart: bool = False) -> None:
         self.directions = [_Direction(layer, make, bound) for layer in layers]
+        self.apart = apart
         self.weights = layers[0].kernel.numel() // 2
 
     def run(
@@ -61,9 +64,10 @@ class CpuLstm:
         }
         rows = max((x_TBD.shape[1] for x_TBD in x_STBD if x_TBD is not None), default=0)
         runs = list(work.values())
-        if len(work) > 1 and rows >= ROWS_SIDE_BY_SIDE:
+        large = rows * self.weights >= PRODUCTS_TO_DIVIDE
+        if len(work) > 1 and (rows >= ROWS_SIDE_BY_SIDE or (rows == 1 and large and self.apart)):
             done = side_by_side(runs)
-        elif rows * self.weights >= PRODUCTS_TO_DIVIDE:
+        elif large:
             done = [run() for run in runs]
         else:
             done = in_one_thread(lambda: [run() for run in runs])
@@ -82,12 +86,13 @@ class _Direction:
         bias_G = layer.bias.detach().clone()
         bias_G[forget] += layer.forget_bias
         bias_G[candidate] *= 2
-        kernel_KG = layer.kernel.detach().clone()
-        kernel_KG[:, candidate] *= 2
+        x_DG, h_PG = (part.detach().clone() for part in torch.split(layer.kernel, self.inputs))
+        x_DG[:, candidate] *= 2
+        h_PG[:, candidate] *= 2
         # Without a projection an output is a cell's, which no clip limits; σ · tanh keeps within ±1.
         h_bound = 1.0 if layer.projection is None else layer.projection_clip
-        self.from_input = make(kernel_KG[: self.inputs], bias_G, bound)
-        self.from_output = make(kernel_KG[self.inputs :], None, h_bound)
+        self.from_input = make(x_DG, bias_G, bound)
+        self.from_output = make(h_PG, None, h_bound, single=True)
         self.projection = None if layer.projection is None else make(layer.projection.detach(), None, 1.0)
 
     def run_rows(self, x_TBD: Tensor, lengths_B: Lengths | None, state: LstmState | None) -> tuple[Tensor, LstmState]:

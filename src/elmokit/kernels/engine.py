@@ -45,15 +45,20 @@ class Kernels(NamedTuple):
 Prepare = Callable[[BiLM], Kernels]
 
 
-def cpu_kernels(bilm: BiLM, make: MakeProduct) -> Kernels:
+def cpu_kernels(bilm: BiLM, precision: Precision, make: MakeProduct | None = None) -> Kernels:
     """Prepare a biLM's weights for the CPU.
 
     Args:
         bilm: The network, float32 on the CPU.
-        make: Prepares one matrix.
+        precision: Of its products.
+        make: Prepares one matrix; None: `make_product`.
     """
+    make = partial(make_product, precision=precision) if make is None else make
     words = FastCharCnn(bilm.words, make) if isinstance(bilm.words, CharCnn) else bilm.words
-    return Kernels(words, [CpuLstm(pair, make, input_bound(bilm, number)) for number, pair in enumerate(layer_pairs(bilm))])
+    bounds = [input_bound(bilm, number) for number in range(bilm.config.layers)]
+    apart = precision == "float32"
+    pairs = zip(layer_pairs(bilm), bounds, strict=True)
+    return Kernels(words, [CpuLstm(pair, make, bound, apart) for pair, bound in pairs])
 
 
 def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
@@ -210,7 +215,7 @@ class Engine:
             return self._prepare(self.bilm)
         device = self.bilm.device.type
         if device == "cpu":
-            return cpu_kernels(self.bilm, partial(make_product, precision=self.precision))
+            return cpu_kernels(self.bilm, self.precision)
         if device == "cuda":
             return gpu_kernels(self.bilm, self.precision)
         if self.precision != "float32":

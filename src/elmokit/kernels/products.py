@@ -12,7 +12,6 @@ alone where it is missing or wrong (ARM, macOS, processors without these instruc
 Shapes: N rows, K inputs, M outputs.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -43,8 +42,11 @@ class Product(Protocol):
         """Give y + x W of a prepared x, without b; y may be overwritten."""
 
 
-MakeProduct = Callable[[Tensor, Tensor | None, float | None], Product]
-"""Prepares W (K, M) and b for inputs within a bound: `make_product` of some precision."""
+class MakeProduct(Protocol):
+    """Prepares a matrix: `make_product` of some precision."""
+
+    def __call__(self, w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
+        """Prepare W and b for inputs within ± `bound`, of which a single row may come often."""
 
 
 def check_precision(precision: str) -> None:
@@ -57,7 +59,9 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision!r}")
 
 
-def make_product(w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, precision: Precision = "float32") -> Product:
+def make_product(
+    w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, precision: Precision = "float32", *, single: bool = False
+) -> Product:
     """Prepare a matrix for the CPU.
 
     Args:
@@ -65,9 +69,11 @@ def make_product(w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, p
         b_M: b; None for none.
         bound: No number of any x is outside ± this; None: nothing is known. Only int8 makes use of it.
         precision: Of the multiplications.
+        single: Whether single rows come often. In float32 the matrix is then kept as it is too.
     """
     if precision == "float32":
-        return PackedFloat32(w_KM, b_M) if packed_float32_works() else PlainFloat32(w_KM, b_M)
+        packed = PackedFloat32(w_KM, b_M) if packed_float32_works() else PlainFloat32(w_KM, b_M)
+        return SingleFloat32(packed, PlainFloat32(w_KM, b_M)) if single else packed
     if precision == "bfloat16":
         return PackedBFloat16(w_KM, b_M) if packed_bfloat16_works() else PlainBFloat16(w_KM, b_M)
     whole = whole_numbers(w_KM)
@@ -114,6 +120,33 @@ class PackedFloat32:
         """Give y + x W, the sum made on the way out of the product."""
         sum_NM: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x_NK, y_NM, self.packed, None, "add")
         return sum_NM
+
+
+class SingleFloat32:
+    """Packed weights for many rows, plain ones for a single row.
+
+    The speed of a single row is that of reading W. Measured on 8 million weights, one thread reads them in 1.6 ms as they
+    are, in 2.1 ms in oneDNN's layout, which is made for blocks of rows.
+
+    Args:
+        packed: For many rows.
+        plain: The same product for one.
+    """
+
+    def __init__(self, packed: Product, plain: Product) -> None:
+        self.packed, self.plain = packed, plain
+
+    def prepare(self, x_NK: Tensor) -> Tensor:
+        """Give x as it is."""
+        return x_NK
+
+    def times(self, x_NK: Tensor) -> Tensor:
+        """Give x W + b."""
+        return (self.plain if len(x_NK) == 1 else self.packed).times(x_NK)
+
+    def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
+        """Give y + x W; y may be overwritten."""
+        return (self.plain if len(x_NK) == 1 else self.packed).onto(y_NM, x_NK)
 
 
 class PlainBFloat16:
