@@ -21,6 +21,7 @@ from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
 from elmokit.kernels.gpu_words import GpuCharCnn
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
+from elmokit.kernels.tf32 import tf32_asked_for
 from elmokit.kernels.words import FastCharCnn
 from elmokit.model.bilm import BiLM, BiLMState, StackState
 from elmokit.model.char_cnn import CharCnn
@@ -62,7 +63,7 @@ def cpu_kernels(bilm: BiLM, precision: Precision, make: MakeProduct | None = Non
 
 
 def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
-    """Prepare a biLM's weights for a GPU. In float32 its products follow `torch.set_float32_matmul_precision`.
+    """Prepare a biLM's weights for a GPU. In float32 its products are TF32 where PyTorch was told so.
 
     Args:
         bilm: The network, float32.
@@ -73,7 +74,7 @@ def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
     """
     if precision == "int8":
         raise ValueError('precision="int8" is for the CPU; on a GPU say "bfloat16"')
-    exact: GpuPrecision = "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    exact: GpuPrecision = "tf32" if tf32_asked_for() else "float32"
     products: GpuPrecision = "bfloat16" if precision == "bfloat16" else exact
     words = GpuCharCnn(bilm.words, products) if isinstance(bilm.words, CharCnn) else bilm.words
     return Kernels(words, [GpuLstm(pair, products) for pair in layer_pairs(bilm)])
@@ -150,19 +151,20 @@ class Engine:
         self.expect(int(batch.lengths_B.sum()))
         device = self.bilm.device
         x_UP = self.word_vectors(torch.from_numpy(batch.chars_UW).to(device))
-        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT).to(device)], torch.from_numpy(batch.lengths_B).to(device))
+        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT).to(device)], torch.from_numpy(batch.lengths_B))
 
     @torch.no_grad()
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
-        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients."""
-        kernels = self._kernels
+        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients. Lengths are best left on the CPU."""
+        kernels, lengths_here_B = self._kernels, lengths_B.cpu().numpy()
+        lengths_B = lengths_B.to(x_BTP.device)
         if kernels is None:
             return self.bilm.layers_of(x_BTP, lengths_B, state)
         turned_N = _turned(lengths_B, x_BTP.shape[1])
         x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
         pair = [x_BTP, _take_rows(x_BTP, turned_N)]
         states = [state and state.forward, state and state.backward]
-        forward, backward = self._run(kernels, pair, lengths_B.cpu().numpy(), states)
+        forward, backward = self._run(kernels, pair, lengths_here_B, states)
         assert forward is not None, "it was given inputs"
         assert backward is not None, "it was given inputs"
         layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
