@@ -93,7 +93,7 @@ class _Direction:
         h_bound = 1.0 if layer.projection is None else layer.projection_clip
         self.from_input = make(x_DG, bias_G, bound)
         self.from_output = make(h_PG, None, h_bound, single=True)
-        self.projection = None if layer.projection is None else make(layer.projection.detach(), None, 1.0)
+        self.projection = None if layer.projection is None else make(layer.projection.detach(), None, 1.0, single=True)
 
     def run_rows(self, x_TBD: Tensor, lengths_B: Lengths | None, state: LstmState | None) -> tuple[Tensor, LstmState]:
         """Read any rows: longest first, some at a time."""
