@@ -169,21 +169,20 @@ def _with_engine(elmo: "Elmo", engine: "Engine") -> "Elmo":
 
 
 def _prepare_floors(elmo: "Elmo", ways: Sequence[Way], precision: "Precision") -> None:
-    """Note each way's products, and prepare them in the precision of the run and in float32."""
+    """Note the products that each way performs, in the precision of the run and in float32, and prepare them."""
     from elmokit.deploy.floor import Floor, Notebook, make_products
 
     if elmo.device.type != "cpu":
         return
-    notebook, calls = Notebook(elmo.bilm, precision), []
-    for way in ways:
-        way.run(notebook.engine)
-        calls.append(notebook.take())
-        way.gflop = notebook.flop(calls[-1]) / 1e9
     wanted: tuple[Precision, Precision] = (precision, "float32")
     for each in dict.fromkeys(wanted):
+        notebook = Notebook(elmo.bilm, each)  # one for each: which threads make what depends on the precision
         products = make_products(notebook.matrices, each)
-        for way, of_way in zip(ways, calls, strict=True):
-            way.floors[each] = Floor(of_way, notebook.matrices, products)
+        for way in ways:
+            way.run(notebook.engine)
+            calls = notebook.take()
+            way.gflop = notebook.flop(calls) / 1e9
+            way.floors[each] = Floor(calls, notebook.matrices, products)
 
 
 def _add_shares(elmo: "Elmo", ways: Sequence[Way], precision: "Precision") -> None:
