@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elmokit.config import BiLMConfig, CharCnnConfig
-from elmokit.kernels import cpu_lstm
+from elmokit.kernels import cpu_lstm, products
 from elmokit.kernels.cpu_lstm import CpuLstm
-from elmokit.kernels.products import Precision, make_product
+from elmokit.kernels.products import Precision, Product, make_product
 from elmokit.kernels.side_by_side import side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
 
@@ -54,7 +53,12 @@ def inputs_of(config: BiLMConfig, lengths: Sequence[int], seed: int) -> tuple[to
 
 
 def kernel_of(layers: Sequence[LstmLayer], precision: Precision, bound: float | None = None) -> CpuLstm:
-    return CpuLstm(layers, partial(make_product, precision=precision), bound)
+    def make(w_KM: torch.Tensor, b_M: torch.Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(products, "WORTH_PACKING", 0)  # so that these small ones go through the packed product too
+            return make_product(w_KM, b_M, bound, precision, single=single)
+
+    return CpuLstm(layers, make, bound)
 
 
 @pytest.mark.parametrize("precision", ERROR)

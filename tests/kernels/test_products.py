@@ -1,5 +1,6 @@
 """Prepared matrices give the plain product, to the rounding of their precision, and each row for itself."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -11,7 +12,8 @@ from elmokit.kernels import products
 from elmokit.kernels.products import (
     LEVELS,
     BoundedInt8,
-    MakeProduct,
+    PackedFloat32,
+    SingleFloat32,
     PackedBytes,
     PlainBFloat16,
     PlainBytes,
@@ -26,9 +28,10 @@ from elmokit.kernels.products import (
 )
 
 BOUND = 3.0
-MAKERS: dict[str, MakeProduct] = {
+Make = Callable[[torch.Tensor, torch.Tensor | None, float | None], Product]
+MAKERS: dict[str, Make] = {
     "float32": partial(make_product, precision="float32"),
-    "plain float32": lambda w, b, bound: PlainFloat32(w, b),
+    "packed float32": lambda w, b, bound: PackedFloat32(w, b),
     "bfloat16": partial(make_product, precision="bfloat16"),
     "plain bfloat16": lambda w, b, bound: PlainBFloat16(w, b),
     "int8": partial(make_product, precision="int8"),
@@ -96,7 +99,7 @@ def test_an_int8_row_is_the_same_alone_bit_for_bit(name: str, rows: int, outputs
 
 def test_a_single_row_in_float32_has_weights_of_its_own_layout() -> None:
     w, b, x = torch.randn(6, 5), torch.randn(5), torch.randn(3, 6)
-    product = make_product(w, b, single=True)
+    product = SingleFloat32(PackedFloat32(w, b), PlainFloat32(w, b))
     for rows in (x, x[:1]):
         torch.testing.assert_close(product.times(product.prepare(rows)), rows @ w + b)
         torch.testing.assert_close(product.onto(torch.ones(len(rows), 5), rows), rows @ w + 1)
@@ -129,6 +132,14 @@ PROBES = {
 }
 
 
+def test_small_matrices_are_not_worth_packing() -> None:
+    large = torch.ones(512, products.WORTH_PACKING // 512)
+    assert isinstance(make_product(large[1:], None), PlainFloat32)
+    if packed_float32_works():
+        assert isinstance(make_product(large, None), PackedFloat32)
+        assert isinstance(make_product(large, None, single=True), SingleFloat32)
+
+
 @pytest.mark.parametrize("precision", PROBES)
 def test_where_an_operator_is_missing_the_plain_product_takes_its_place(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     probe, plain = PROBES[precision]
@@ -140,6 +151,7 @@ def test_where_an_operator_is_missing_the_plain_product_takes_its_place(precisio
         for packed in (products.PackedFloat32, products.PackedBFloat16, PackedBytes):
             patch.setattr(packed, "__init__", missing)
         probe.cache_clear()
+        patch.setattr(products, "WORTH_PACKING", 0)
         product = MAKERS[precision](torch.eye(4), None, 1.0)
         assert isinstance(product.weights if isinstance(product, BoundedInt8) else product, plain)
         found = product.times(product.prepare(torch.full((1, 4), 0.5)))
