@@ -1,13 +1,16 @@
 """Documents: the reference's stateful numbers, and files to stream into."""
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from tests.golden.cases import load_case
+from torch import Tensor
 
+from elmokit.embedding.document import Document
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.layers import Layers
 
@@ -103,6 +106,26 @@ def test_a_failure_leaves_the_old_file(elmo: Elmo, tmp_path: Path, monkeypatch: 
         elmo.encode_document(DOCUMENT, out=path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["words", "sentences", "text"])
+def test_memory_does_not_grow_with_the_document(elmo: Elmo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def nothing(x_SBTP: Sequence[Tensor], _: object) -> list[tuple[list[Tensor], None]]:
+        return [([x_BTP, x_BTP], None) for x_BTP in x_SBTP]
+
+    def peak(sentences: int) -> int:
+        document = {"words": ["a", "b", "c", "d"] * sentences, "sentences": [["a", "b", "c", "d"]] * sentences}
+        given: Document = "We sat there.\n" * sentences if kind == "text" else document[kind]
+        tracemalloc.start()
+        try:
+            assert len(elmo.encode_document(given, window=512, out=tmp_path / "vectors.npy")) == 4 * sentences
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    monkeypatch.setattr(elmo.engine, "stacks", nothing)
+    few, many = peak(1_000), peak(5_000)
+    assert many - few < 16_000 * 4  # what is kept for each further token is less than 4 bytes
 
 
 def test_into_array_likes(elmo: Elmo, tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ class NpyFile:
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self.path, self.shape = path, shape
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        self.header: int = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape).offset
         reserve(path)
 
     def __setitem__(self, places: Any, values: NDArray[np.float32]) -> None:
         # Mapped for as long as this takes: pages that have been written count as the process's memory until they are unmapped.
-        np.load(self.path, mmap_mode="r+")[places] = values
+        np.memmap(self.path, np.float32, "r+", self.header, self.shape)[places] = values
 
 
 def room_in(folder: Path) -> Callable[[tuple[int, ...]], NDArray[np.float32]]:
