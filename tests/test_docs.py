@@ -1,4 +1,7 @@
-"""The migration guide keeps its word: its new lines run, on small models in the places of the published ones."""
+"""The migration guide keeps its word: its new lines run, on small models in the places of the published ones.
+
+Every page says the same in both languages.
+"""
 
 import re
 import shutil
@@ -7,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from elmokit import cli
+
 ROOT = Path(__file__).parent.parent
 GUIDES = ("docs/migrating.md", "docs/migrating.zh-CN.md")
+PERFORMANCE = ("docs/performance.md", "docs/performance.zh-CN.md")
 MODELS = ROOT / "tests/golden/data/models"
 SMALL = "allennlp/models/elmo/2x1024_128_2048cnn_1xhighway/elmo_2x1024_128_2048cnn_1xhighway"
 
@@ -57,9 +63,19 @@ def test_both_languages_show_the_same_code() -> None:
         assert english
 
 
-def test_both_languages_have_the_same_sections_and_tables() -> None:
+@pytest.mark.parametrize("pages", [GUIDES, PERFORMANCE])
+def test_both_languages_have_the_same_sections_and_tables(pages: tuple[str, str]) -> None:
     shapes = []
-    for guide in GUIDES:
-        text = (ROOT / guide).read_text(encoding="utf-8")
+    for page in pages:
+        text = (ROOT / page).read_text(encoding="utf-8")
         shapes.append(re.findall(r"^(#+ |\|)", text, re.MULTILINE))
     assert shapes[0] == shapes[1]
+
+
+def test_both_languages_show_the_same_commands_of_what_there_is() -> None:
+    english, chinese = ([without_comments(code) for code in blocks(page, "console")] for page in PERFORMANCE)
+    assert english == chinese
+    named = re.findall(r"^\$ (?:python (?:-m )?(\S+)|elmo (\S+))", "".join(english), re.MULTILINE)
+    assert {command for _, command in named if command} <= set(cli.__all__)
+    for script, _ in named:
+        assert (ROOT / script).is_file() or (ROOT / script.replace(".", "/") / "__main__.py").is_file() or not script, script
