@@ -1,7 +1,9 @@
 """Files of texts → files of vectors: what stands in them, parts, and what is refused before any work."""
 
+import dataclasses
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -255,6 +257,10 @@ def test_resume_wants_the_same_work(elmo: Elmo, source: str, tmp_path: Path) -> 
         embed_file(source, folder, elmo, EmbedOptions(format="jsonl", part_sentences=11, resume=True))
     with pytest.raises(ValueError, match="was begun with model '"):
         embed_file(source, folder, Elmo.from_config(elmo.config), RESUMED)
+    with pytest.raises(ValueError, match="was begun with precision 'float32', not 'int8'"):
+        embed_file(
+            source, folder, Elmo(dataclasses.replace(elmo.checkpoint, bilm=elmo.bilm.state_dict()), precision="int8"), RESUMED
+        )
     with open(source, "a") as file:
         file.write("one more\n")
     with pytest.raises(ValueError, match="was begun with input_sha256"):
@@ -340,6 +346,8 @@ def test_input_that_is_no_text_is_found_before_any_work(tmp_path: Path, content:
     [
         ({"batch_tokens": -5}, "--batch-tokens must be 1 or more, not -5"),
         ({"part_sentences": 0}, "--part-sentences must be 1 or more, not 0"),
+        ({"word_cache": -1}, "--word-cache must be 0 or more, not -1"),
+        ({"workers": 0}, "--workers must be 1 or more, not 0"),
         ({"pooling": "cls"}, "--pooling must be one of none, mean, not 'cls'"),
         ({"dtype": "int8"}, "--dtype must be one of float32, float16, not 'int8'"),
         ({"tokenizer": "bpe"}, "tokenizer must be one of whitespace, words, characters, not 'bpe'"),
@@ -375,4 +383,24 @@ def test_a_progress_bar_if_asked(elmo: Elmo, source: str, tmp_path: Path, capsys
     embed_file(source, tmp_path / "a.h5", elmo, EmbedOptions())
     assert capsys.readouterr().err == ""
     embed_file(source, tmp_path / "a.h5", elmo, EmbedOptions(progress=True))
-    assert "45/45" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "45/45" in output.err
+    tokens = sum(map(len, elmo.tokenize(TEXTS)))
+    assert re.search(
+        rf"\nelmo: {tokens} tokens in [0-9.]+ s, [0-9,]+ tokens/s; 0% of the distinct words of each batch were remembered, "
+        r"preparing the weights took [0-9.]+ s\n$",
+        output.err,
+    )
+    assert output.out == ""
+
+
+def test_the_speed_is_of_what_was_done(elmo: Elmo, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for cache in (0, 1000):
+        options = EmbedOptions(progress=True, word_cache=cache, batch_tokens=20, format="h5", part_sentences=30)
+        embed_file(source, tmp_path / str(cache), elmo, options)
+        told.append(capsys.readouterr().err.splitlines()[-1])
+    assert "; 0% of the distinct words" in told[0]
+    assert int(told[1].split("; ")[1].split("%")[0]) > 40
+    embed_file(source, tmp_path / "0", elmo, dataclasses.replace(options, resume=True))
+    assert "elmo:" not in capsys.readouterr().err  # nothing was left to do

@@ -16,7 +16,7 @@ from types import FrameType
 
 import h5py
 
-from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer
+from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer, stored
 from elmokit.embedding.room import allocate
 
 MARGIN = 1 << 20
@@ -53,11 +53,11 @@ def _add_dataset(file: h5py.File, name: str, item: Embedded, form: Form) -> None
     """Write one text, a bounded number of tokens at a time."""
     dataset = file.create_dataset(name, item.vectors.shape, form.dtype)
     if form.pooled:
-        dataset[...] = item.vectors
+        dataset[...] = stored(item.vectors, item.row, form.dtype)
     else:
         for start in range(0, len(item.tokens), TOKENS_AT_ONCE):
             part = slice(start, start + TOKENS_AT_ONCE)
-            dataset[..., part, :] = item.vectors[..., part, :].astype(form.dtype, copy=False)
+            dataset[..., part, :] = stored(item.vectors[..., part, :], item.row, form.dtype)
     if item.row.id is not None:
         dataset.attrs["id"] = item.row.id if isinstance(item.row.id, int | float | str) else str(item.row.id)
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmokit.embedding.output import Embedded, Form, Writer
+from elmokit.embedding.output import Embedded, Form, Writer, stored
 
 DIGITS = {"float32": 9, "float16": 5}
 
@@ -28,7 +28,7 @@ def open_jsonl(path: Path, form: Form) -> Iterator[Writer]:
             id_part = {"id": item.row.id} if form.ids else {}
             head = json.dumps({**id_part, "tokens": [token.text for token in item.tokens]}, ensure_ascii=False, default=str)
             file.write(f'{head[:-1]}, "{"vector" if form.pooled else "vectors"}": ')
-            _write_numbers(file, item.vectors.astype(form.dtype, copy=False), vector_format)
+            _write_numbers(file, stored(item.vectors, item.row, form.dtype), vector_format)
             file.write("}\n")
 
         yield write

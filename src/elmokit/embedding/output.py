@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,23 @@ class Form:
     """How numbers are stored."""
     ids: bool
     """Whether the input has a column of ids, some of which may be null."""
+
+
+def stored(vectors: NDArray[np.float32], row: Row, dtype: Dtype) -> NDArray[Any]:
+    """Give a text's vectors, or some of them, as they are stored.
+
+    Raises:
+        ValueError: A number is too large for float16; names the row.
+    """
+    if dtype == "float32":
+        return vectors
+    with np.errstate(over="ignore"):  # said below, with what to do about it
+        halves = vectors.astype(np.float16)
+    finite = np.isfinite(vectors) if np.isinf(halves).any() else None
+    if finite is not None and np.isinf(halves[finite]).any():
+        limit, largest = np.finfo(np.float16).max, np.abs(vectors[finite]).max()
+        raise ValueError(f"--dtype float16 holds numbers up to {limit:,.0f}, row {row.number} has {largest:,.0f}; store float32")
+    return halves
 
 
 Writer = Callable[[Embedded], None]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer
+from elmokit.embedding.output import TOKENS_AT_ONCE, Embedded, Form, Writer, stored
 from elmokit.errors import MissingExtraError
 from elmokit.text.tokenizers import Token
 
@@ -81,7 +81,7 @@ class _Table:
         if not self.form.pooled:
             columns["position"] = range(first, first + len(tokens))
             columns["token"], columns["start"], columns["end"] = zip(*tokens, strict=True)
-        self.waiting.append({**columns, "vector": vectors.astype(self.form.dtype, copy=False)})
+        self.waiting.append({**columns, "vector": stored(vectors, item.row, self.form.dtype)})
         self.waiting_rows += len(vectors)
         if self.waiting_rows >= TOKENS_AT_ONCE:
             self.flush()

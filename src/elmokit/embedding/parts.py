@@ -1,11 +1,12 @@
 """A folder of finished parts: `part-00000.parquet`, `part-00001.parquet`, …, and `manifest.json`, which says of what.
 
-A part appears under its name when it is complete. So a run that was stopped goes on after the parts that are there.
+A part appears under its name when it is complete. So a run that was stopped makes the parts that are not there.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -51,30 +52,28 @@ def open_parts(folder: Path, settings: dict[str, Any], format: str) -> int:
         )
     for begun_part in folder.glob(".*.part-*"):  # of a run that was killed
         begun_part.unlink()
-    finished = 0
-    while part_path(folder, finished, format).exists():
-        finished += 1
-    return finished
+    return sum(1 for _ in folder.glob(f"part-*.{format}"))
 
 
-def write_parts(
-    folder: Path, format: str, rows: Iterator[Row], part_rows: int, finished: int, write: Callable[[Path, Iterator[Row]], None]
-) -> None:
-    """Write all parts that are not there.
+def parts_left(folder: Path, format: str, rows: Iterator[Row], part_rows: int) -> Iterator[tuple[Path, Iterator[Row]]]:
+    """Give the path and the rows of each part that is not there.
 
     Args:
         folder: Where.
         format: The parts' suffix.
-        rows: All rows of the input.
+        rows: All rows of the input. A part's own must be used up before the next part is asked for.
         part_rows: Rows of a part.
-        finished: Parts that are there; their rows are skipped.
-        write: Writes one part's rows to a path.
     """
-    rows = islice(rows, part_rows * finished, None)
-    while (first := next(rows, None)) is not None:
-        with atomic_path(part_path(folder, finished, format)) as path:
-            write(path, chain([first], islice(rows, part_rows - 1)))
-        finished += 1
+    for number in count():
+        part = islice(rows, part_rows)
+        first = next(part, None)
+        if first is None:
+            return
+        path = part_path(folder, number, format)
+        if path.exists():
+            deque(part, maxlen=0)  # they are done
+        else:
+            yield path, chain([first], part)
 
 
 def part_path(folder: Path, number: int, format: str) -> Path:

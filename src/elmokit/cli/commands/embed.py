@@ -1,7 +1,5 @@
 """`elmo embed`: a file of texts → a file of vectors."""
 
-import ctypes
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +21,9 @@ def embed(
     part_sentences: int = 10_000,
     resume: bool = False,
     batch_tokens: int = 8192,
+    word_cache: int = 20_000,
+    workers: int = 1,
+    precision: Literal["float32", "bfloat16", "int8"] = "float32",
     device: str = "auto",
     progress: bool | None = None,
 ) -> None:
@@ -40,15 +41,19 @@ def embed(
         tokenizer: What cuts texts into words, "whitespace" for text that is split already; by default the model's.
         layers: Their mean, the top one, all, or one by number (0: the word vectors). By default all, in .jsonl the mean.
         pooling: "mean" gives each text one vector, the mean of its tokens'.
-        dtype: How numbers are stored.
+        dtype: How numbers are stored; float16 holds them up to 65,504.
         format: Write finished parts of this format into the folder OUTPUT.
         part_sentences: Texts of a part.
         resume: Go on after the finished parts in OUTPUT.
         batch_tokens: Tokens computed at once: more are faster, up to a point, and take more memory.
+        word_cache: Words whose vectors are kept from batch to batch, those used last; 0 for none.
+        workers: Processes that compute, each with its share of the cores and with a model of its own in memory.
+        precision: Of the arithmetic: "bfloat16" and "int8" are faster and a little less exact.
         device: "auto" (CUDA if there is one), "cpu", "cuda", …
-        progress: Show a progress bar; by default on a terminal.
+        progress: Show a progress bar and, at the end, a line with the speed; by default on a terminal.
     """
     from elmokit.embedding.embed import EmbedOptions, embed_file
+    from elmokit.embedding.heap import return_large_blocks
 
     options = EmbedOptions(
         column=column,
@@ -58,21 +63,12 @@ def embed(
         pooling=pooling,
         dtype=dtype,
         batch_tokens=batch_tokens,
+        word_cache=word_cache,
+        workers=workers,
         format=format,
         part_sentences=part_sentences,
         resume=resume,
         progress=progress,
     )
-    _return_large_blocks()
-    embed_file(str(input), Path(output), model, options, device)
-
-
-def _return_large_blocks() -> None:
-    """Let the C library give blocks above 4 MiB back to the system as soon as they are free.
-
-    glibc raises that threshold with each large block freed, up to 32 MiB, and then keeps such blocks in a heap that
-    breaks into ever smaller pieces: over a million tokens peak memory grew by a fifth.
-    """
-    mmap_threshold = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-    with suppress(AttributeError, OSError, TypeError):  # another C library: it has no such setting
-        ctypes.CDLL(None).mallopt(mmap_threshold, 4 << 20)
+    return_large_blocks()
+    embed_file(str(input), Path(output), model, options, device, precision)
