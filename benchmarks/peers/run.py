@@ -11,8 +11,9 @@ PEER is one of
 
 The environment and random weights of the published shape are made at the first call and kept in `--cache`. TEXT is a CoNLL-U
 file (its FORM column) or a text file, a line a sentence, split at white space; `.gz`, `.xz` and `.zst` are unpacked. Every
-measurement is a new process; the time is that of the calls alone, after a first call with a single word. `--repeats` of them
-are made, and the best one counts. The vectors of elmokit are compared with those that the same command kept for AllenNLP.
+measurement is a new process; the time is that of the calls alone, after a first call with a single word, whose time is told
+apart (elmokit may pack its weights then). `--repeats` of them are made, and the best one counts. The vectors of elmokit are
+compared with those that the same command kept for AllenNLP.
 """
 
 import argparse

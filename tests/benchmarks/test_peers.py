@@ -152,7 +152,7 @@ def row(peer: str, model: str, mode: str, speed: float, slowest: float | None = 
         "tokens_per_s": speed,
         "slowest_tokens_per_s": slowest or speed,
         "all_seconds": [1, 2] if slowest else [1],
-        "stages": {"load_s": 1.5},
+        "stages": {"load_s": 1.5, "first_s": 0.2},
         "versions": {"python": "3.8.1"},
     }
 
@@ -180,8 +180,9 @@ def test_table_of_merged_reports() -> None:
     )
     lines = plot.table(merged).splitlines()
     assert lines[0] == "dev.conllu: 2 sentences, 6 words; a CPU, 2 cores."
-    assert "| allennlp original | 1 | 120 | – | 1.5 | python 3.8.1 |" in lines  # the later one of two
-    assert "| elmokit original float32 | 1 | 1,200 (900) | 20 | 1.5 | python 3.8.1 |" in lines
+    assert "| allennlp original | 1 | 120 | – | 1.5 | 0.2 | python 3.8.1 |" in lines  # the later one of two
+    assert "| elmokit original float32 | 1 | 1,200 (900) | 20 | 1.5 | 0.2 | python 3.8.1 |" in lines
+    assert {line.count("|") for line in lines[3:7]} == {8}  # the header, the rule below it and the rows have 7 cells each
     assert "| times as fast as | threads | | allennlp original | bert |" in lines
     assert "| elmokit original float32 | 1 | in batches | 10.00 | – |" in lines
     assert "| elmokit original float32 | 1 | one sentence at a time | – | 0.40 |" in lines
