@@ -8,10 +8,12 @@ The scale r of an input is that of a bound which x is known to keep (then it is 
 own largest number. So a row's result never depends on the rows beside it, and whole numbers add up exactly.
 
 PyTorch's operators for packed weights are private to its builds: each is tried once, against the plain product, and left
-alone where it is missing or wrong (ARM, macOS, processors without these instructions). Then plain products take its place.
+alone where it is missing, wrong or known to be slow (ARM, macOS, processors without these instructions). Then plain
+products take its place.
 Shapes: N rows, K inputs, M outputs.
 """
 
+import platform
 from functools import cache
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -27,6 +29,10 @@ ZERO_POINT = 128
 """What is added to them, since the processor multiplies unsigned by signed bytes."""
 WORTH_PACKING = 1 << 18
 """Numbers of a float32 matrix from which oneDNN's packed product is faster than the plain one, its calls counted."""
+X86 = ("x86_64", "amd64")
+"""How Linux and macOS, and Windows, call the processors whose products of bytes are fast."""
+ABSENT = (AttributeError, RuntimeError)
+"""What calling an operator raises that a build does not have; that has no code for this processor, or other parameters."""
 ROWS_HINT = 32
 """Rows for which oneDNN chooses its layout; measured, it serves 1 to 512 rows about as well as a layout for each."""
 
@@ -351,13 +357,19 @@ def packed_bfloat16_works() -> bool:
 
 @cache
 def packed_int8_works() -> bool:
-    """Whether oneDNN's product of bytes is there and exact: some processors overflow where all numbers are large."""
+    """Whether oneDNN's product of bytes is there and exact: some processors overflow where all numbers are large.
+
+    Elsewhere than on x86 it is exact, but may be a hundred times slower than it could: oneDNN 3.7, for one, has no code of
+    its own for unsigned bytes on ARM (pytorch/pytorch pull request 147337).
+    """
+    if platform.machine().lower() not in X86:
+        return False
     largest = Whole(torch.full((32, 64), LEVELS, dtype=torch.int8), torch.ones(32))
     q_NK = torch.tensor([0, 1, ZERO_POINT, 255], dtype=torch.uint8)[:, None].expand(4, 64).contiguous()
     try:
         packed = PackedBytes(largest)
         found = packed.times(q_NK, 1.0), packed.onto(torch.ones(4, 32), q_NK, 1.0)
-    except (RuntimeError, AttributeError, NotImplementedError):
+    except ABSENT:
         return False
     exact = PlainBytes(largest).times(q_NK, 1.0)
     return torch.equal(found[0], exact) and torch.equal(found[1], exact + 1)
@@ -373,6 +385,6 @@ def _works(packed: type[PackedFloat32 | PackedBFloat16], plain: type[PlainFloat3
             (ours.times(x_NK), theirs.times(x_NK)),
             (ours.onto(torch.ones(5, 32), x_NK), theirs.onto(torch.ones(5, 32), x_NK)),
         )
-    except (RuntimeError, AttributeError, NotImplementedError):
+    except ABSENT:
         return False
     return all(torch.allclose(a, b, atol=error) for a, b in pairs)
