@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
 # The build's own dependencies are held by the same file; which of the two names pip reads depends on its age.
-PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all test-oldest check clean
 
 demo: $(VENV)/installed
 	$(BIN)/elmo demo
@@ -15,6 +16,11 @@ test: check
 
 test-all: check
 	$(BIN)/python -m pytest -q --durations=20 -m ""
+
+# The lowest version of every dependency; all of them have wheels for Python 3.11.
+test-oldest:
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt PYTHON=python3.11 .venv-oldest/installed-dev
+	.venv-oldest/bin/python -m pytest -q --durations=10
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -27,14 +33,14 @@ $(VENV)/bin/python:
 		|| { echo "elmokit needs Python 3.11 to 3.14, and '$(PYTHON)' is not one: make PYTHON=python3.12 …" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP_INSTALL) -e .
 	touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
