@@ -18,3 +18,19 @@ class MissingExtraError(ImportError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional library: pip install 'elmokit[{extra}]'")
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA
+    "not enough memory",  # PyTorch's allocator
+    "DefaultCPUAllocator",
+    "bad_alloc",  # C++
+    "could not create a primitive",  # oneDNN, whose operators are used only where they have been seen to work
+    "could not execute a primitive",
+    "could not create a memory object",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, here or on a device: libraries have many words for it."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)

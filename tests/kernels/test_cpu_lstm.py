@@ -16,9 +16,9 @@ from elmokit.kernels.products import Precision, Product, make_product
 from elmokit.kernels.side_by_side import side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
 
-ERROR: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.06, "int8": 0.12}
+ERROR: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.03, "int8": 0.06}
 """Largest differences that we promise: of outputs and states after up to 12 steps, at weights N(0, 1/inputs)."""
-MEAN_ERROR: dict[Precision, float] = {"float32": 1e-6, "bfloat16": 0.006, "int8": 0.015}
+MEAN_ERROR: dict[Precision, float] = {"float32": 1e-6, "bfloat16": 0.0015, "int8": 0.006}
 
 CONFIGS = st.builds(
     BiLMConfig,
@@ -77,7 +77,7 @@ def test_equal_to_run_lstm(precision: Precision, config: BiLMConfig, lengths: li
             for ours, theirs in pairs:
                 difference = (ours - theirs).abs()
                 assert ours.shape == theirs.shape
-                assert not (difference > ERROR[precision]).any(), float(difference.max())
+                assert (difference <= ERROR[precision]).all(), float(difference.max())
             for row, length in enumerate(lengths):
                 assert not done[0][length:, row].any(), "outputs past a row's end are zero"
 

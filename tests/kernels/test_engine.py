@@ -72,9 +72,9 @@ def test_layers_and_states_are_the_bilms(name: str, precision: Precision, senten
     again, again_after = run(plain, batch, after), run(engine, batch, after)
     for ours, theirs in ((found, expected), (again_after[0], again[0])):
         assert ours.shape == theirs.shape
-        assert not ((ours - theirs).abs() > ERROR[precision]).any()
+        assert ((ours - theirs).abs() <= ERROR[precision]).all()
     for ours, theirs in zip(tensors(state), tensors(after), strict=True):
-        assert not ((ours - theirs).abs() > ERROR[precision]).any()
+        assert ((ours - theirs).abs() <= ERROR[precision]).all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -86,9 +86,9 @@ def test_the_kernels_for_gpus_do_as_well(precision: Precision, sentences: list[l
     engine.expect(PREPARE_FROM)
     expected, after = run(Engine(bilm), batch)
     found, state = run(engine, batch)
-    assert not ((found - expected).abs() > ERROR[precision]).any()
+    assert ((found - expected).abs() <= ERROR[precision]).all()
     for ours, theirs in zip(tensors(state), tensors(after), strict=True):
-        assert not ((ours - theirs).abs() > ERROR[precision]).any()
+        assert ((ours - theirs).abs() <= ERROR[precision]).all()
 
 
 def test_int8_is_refused_where_there_is_none() -> None:
@@ -145,12 +145,26 @@ def change_by_loading(bilm: BiLM) -> None:
     bilm.load_state_dict({name: 0.5 * tensor for name, tensor in bilm.state_dict().items()})
 
 
+def change_by_a_fused_optimizer(bilm: BiLM) -> None:
+    optimizer = torch.optim.Adam(bilm.parameters(), lr=0.1, fused=True)
+    bilm(word_batch([["a", "b"]]))[0].square().sum().backward()
+    optimizer.step()
+
+
+def change_data(bilm: BiLM) -> None:
+    for parameter in bilm.parameters():
+        parameter.data.mul_(0.5)
+
+
 def change_place(bilm: BiLM) -> None:
     for parameter in bilm.parameters():
         parameter.data = parameter.data * 0.5
 
 
-@pytest.mark.parametrize("change", [change_in_place, change_by_training, change_by_loading, change_place])
+CHANGES = (change_in_place, change_by_training, change_by_a_fused_optimizer, change_by_loading, change_data, change_place)
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_changed_weights_are_prepared_anew(change: object) -> None:
     bilm, batch = bilm_of(SMALL), word_batch([["a", "bank"], ["c"]])
     engine = prepared(bilm)
@@ -170,6 +184,38 @@ def test_weights_of_another_type_are_left_to_the_bilm() -> None:
     engine.expect(1000)
     assert engine.preparing_s == 0
     assert run(engine, batch)[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("tokens", [1, PREPARE_FROM])
+def test_the_callers_autocast_changes_nothing(precision: Precision, tokens: int) -> None:
+    bilm, batch = bilm_of(SMALL), word_batch([["a", "bank"]])
+    expected, _ = run(prepared(bilm, precision), batch)
+    engine = Engine(bilm, precision)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        engine.expect(tokens)
+        found, _ = run(engine, batch)
+        assert engine.stacks([torch.randn(1, 2, 6)] * 2)[0][0][0].dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_default_type_of_the_callers_changes_nothing() -> None:
+    bilm, batch = bilm_of(SMALL), word_batch([["a", "bank", "x" * 60]])
+    expected, _ = run(prepared(bilm, "int8"), batch)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, _ = run(prepared(bilm, "int8"), batch)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_a_model_made_for_inference_alone() -> None:
+    with torch.inference_mode():
+        bilm = bilm_of(SMALL)
+    batch = word_batch([["a", "bank"]])
+    found, _ = run(prepared(bilm), batch)
+    torch.testing.assert_close(found, run(Engine(bilm_of(SMALL)), batch)[0], atol=1e-5, rtol=0)
 
 
 def test_nothing_that_it_gives_hangs_on_a_graph() -> None:

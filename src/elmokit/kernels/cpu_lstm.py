@@ -1,6 +1,6 @@
 """The recurrence of `model/lstm.py` on the CPU: few large products, and between them few passes over memory.
 
-σ costs a sixth of what tanh costs here, so tanh(x) = 2 σ(2x) − 1 is used throughout, exact to float32's rounding. With the
+σ costs a sixth of what tanh costs here, so tanh(x) = 2 σ(2x) − 1 is used throughout, to 2e-7. With the
 columns of g doubled when the weights are prepared, one σ serves all four gates; cells are kept with their sign turned:
 
     i, g', f, o = σ of the four gates, the second one doubled

@@ -9,6 +9,7 @@ P one direction's width.
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from elmokit.errors import is_out_of_memory
 from elmokit.kernels.cpu_lstm import CpuLstm
 from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
 from elmokit.kernels.gpu_words import GpuCharCnn
@@ -30,6 +32,9 @@ from elmokit.text.batch import WordBatch
 
 PREPARE_FROM = 64
 """Tokens, of all calls since the weights changed, from which preparing them pays in float32."""
+
+LOOKED_AT = 64
+"""Numbers of each tensor, at least, by which changes are noticed that PyTorch does not count."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,8 +79,8 @@ def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
     """
     if precision == "int8":
         raise ValueError('precision="int8" is for the CPU; on a GPU say "bfloat16"')
-    exact: GpuPrecision = "tf32" if tf32_asked_for() else "float32"
-    products: GpuPrecision = "bfloat16" if precision == "bfloat16" else exact
+    in_float32: GpuPrecision = "tf32" if tf32_asked_for() else "float32"
+    products: GpuPrecision = "bfloat16" if precision == "bfloat16" else in_float32
     words = GpuCharCnn(bilm.words, products) if isinstance(bilm.words, CharCnn) else bilm.words
     return Kernels(words, [GpuLstm(pair, products) for pair in layer_pairs(bilm)])
 
@@ -90,7 +95,8 @@ def input_bound(bilm: BiLM, number: int) -> float | None:
     """What the inputs of LSTM layer `number` (from 0) keep within ±; None: nothing is known, as of words' vectors."""
     config = bilm.config
     output = 1.0 if config.projection_dim is None else config.projection_clip
-    return output if number == 1 else None  # with skip connections, higher layers read sums of several outputs
+    # With skip connections layers above the second read sums of several outputs.
+    return output if number == 1 or (number > 1 and not config.skip_connections) else None
 
 
 class Engine:
@@ -113,8 +119,9 @@ class Engine:
         """Seconds that preparing the weights took; 0 before."""
         self._prepare = prepare
         self._kernels: Kernels | None = None
-        self._weights: list[tuple[Any, ...]] = []
+        self._weights: list[Any] = []
         self._expected = 0
+        self._too_large = False  # prepared weights, for the memory that there is
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,25 +131,29 @@ class Engine:
     def expect(self, tokens: int) -> None:
         """Say that so many tokens are to come, and prepare the weights if that is worth its time.
 
+        Where memory is too small for prepared float32 weights, a warning says so, and the biLM computes by itself.
+
         Raises:
             ValueError: The network's device has no kernels of this precision.
+            MemoryError: It is too small for weights of another precision.
         """
         with self._lock:
-            weights = [(p.data_ptr(), p._version, p.device, p.dtype) for p in self.bilm.parameters()]
+            weights = _identity(self.bilm)
             if weights != self._weights:
-                self._kernels, self._weights, self._expected = None, weights, 0
+                self._kernels, self._weights, self._expected, self._too_large = None, weights, 0, False
             self._expected += tokens
-            worth = self.precision != "float32" or self._expected >= PREPARE_FROM
+            worth = (self.precision != "float32" or self._expected >= PREPARE_FROM) and not self._too_large
             if self._kernels is None and worth and all(p.dtype == torch.float32 for p in self.bilm.parameters()):
                 began = time.perf_counter()
-                self._kernels = self._make_kernels()
-                self.preparing_s = time.perf_counter() - began
-                _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
+                self._kernels = self._kernels_that_fit()
+                if self._kernels is not None:
+                    self.preparing_s = time.perf_counter() - began
+                    _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
 
     def word_vectors(self, chars_UW: Tensor) -> Tensor:
         """Give the vectors x_UP of distinct words."""
         kernels = self._kernels
-        with torch.no_grad():
+        with torch.no_grad(), self._own_types():
             x_UP: Tensor = (self.bilm.words if kernels is None else kernels.words)(chars_UW)
         return x_UP
 
@@ -153,25 +164,27 @@ class Engine:
         x_UP = self.word_vectors(torch.from_numpy(batch.chars_UW).to(device))
         return self.layers_of(x_UP[torch.from_numpy(batch.index_BT).to(device)], torch.from_numpy(batch.lengths_B))
 
+    def _own_types(self) -> torch.autocast:
+        """Let no autocast of the caller change what is computed here: kernels have their precision, and threads of their own."""
+        return torch.autocast(self.bilm.device.type, enabled=False)
+
     @torch.no_grad()
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
         """Compute all layers from word vectors: `BiLM.layers_of`, without gradients. Lengths are best left on the CPU."""
         kernels, lengths_here_B = self._kernels, lengths_B.cpu().numpy()
         lengths_B = lengths_B.to(x_BTP.device)
-        if kernels is None:
-            return self.bilm.layers_of(x_BTP, lengths_B, state)
-        turned_N = _turned(lengths_B, x_BTP.shape[1])
-        x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
-        pair = [x_BTP, _take_rows(x_BTP, turned_N)]
-        states = [state and state.forward, state and state.backward]
-        forward, backward = self._run(kernels, pair, lengths_here_B, states)
-        assert forward is not None, "it was given inputs"
-        assert backward is not None, "it was given inputs"
-        layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
-        halves = zip([x_BTP, *forward[0]], [x_BTP, *(_take_rows(y_BTP, turned_N) for y_BTP in backward[0])], strict=True)
-        for layer_BTD, pair_BTP in zip(layers_LBTD, halves, strict=True):
-            torch.cat(pair_BTP, -1, out=layer_BTD)
-        return layers_LBTD, BiLMState(forward[1], backward[1])
+        with self._own_types():
+            if kernels is None:
+                return self.bilm.layers_of(x_BTP, lengths_B, state)
+            turned_N = _turned(lengths_B, x_BTP.shape[1])
+            x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
+            states = [state and state.forward, state and state.backward]
+            forward, backward = self._run(kernels, [x_BTP, _take_rows(x_BTP, turned_N)], lengths_here_B, states)
+            layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
+            halves = zip([x_BTP, *forward[0]], [x_BTP, *(_take_rows(y_BTP, turned_N) for y_BTP in backward[0])], strict=True)
+            for layer_BTD, pair_BTP in zip(layers_LBTD, halves, strict=True):
+                torch.cat(pair_BTP, -1, out=layer_BTD)
+            return layers_LBTD, BiLMState(forward[1], backward[1])
 
     @torch.no_grad()
     def stacks(
@@ -187,29 +200,42 @@ class Engine:
             For each direction the outputs of its layers, and its states after the rows' last tokens.
         """
         kernels = self._kernels
-        if kernels is None:
+        with self._own_types():
+            if kernels is not None:
+                return self._run(kernels, x_SBTP, None, states)
             pairs = zip((self.bilm.forward_stack, self.bilm.backward_stack), x_SBTP, states, strict=True)
             return [stack(x_BTP, None, state) for stack, x_BTP, state in pairs]
-        return [done for done in self._run(kernels, x_SBTP, None, states) if done is not None]
 
     def _run(
-        self, kernels: Kernels, x_SBTP: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[StackState | None]
-    ) -> list[tuple[list[Tensor], StackState] | None]:
-        """Run the layers of each direction that has inputs."""
-        x_STBP = [None if x_BTP is None else x_BTP.transpose(0, 1) for x_BTP in x_SBTP]
+        self, kernels: Kernels, x_SBTP: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[StackState | None]
+    ) -> list[tuple[list[Tensor], StackState]]:
+        """Run the layers of both directions."""
+        x_STBP = [x_BTP.transpose(0, 1) for x_BTP in x_SBTP]
         outputs: list[list[Tensor]] = [[] for _ in x_STBP]
         after: list[list[LstmState]] = [[] for _ in x_STBP]
         for number, kernel in enumerate(kernels.layers):
             before = [None if state is None else state[number] for state in states]
             for direction, done in enumerate(kernel.run(x_STBP, lengths_B, before)):
-                x_TBP = x_STBP[direction]
-                if done is not None and x_TBP is not None:
-                    y_TBP, state = done
-                    y_TBP = y_TBP + x_TBP if self.bilm.config.skip_connections and number > 0 else y_TBP
-                    x_STBP[direction] = y_TBP
-                    outputs[direction].append(y_TBP.transpose(0, 1))
-                    after[direction].append(state)
-        return [(found, tuple(kept)) if found else None for found, kept in zip(outputs, after, strict=True)]
+                assert done is not None, "it was given inputs"
+                y_TBP, state = done
+                y_TBP = y_TBP + x_STBP[direction] if self.bilm.config.skip_connections and number > 0 else y_TBP
+                x_STBP[direction] = y_TBP
+                outputs[direction].append(y_TBP.transpose(0, 1))
+                after[direction].append(state)
+        return [(found, tuple(kept)) for found, kept in zip(outputs, after, strict=True)]
+
+    def _kernels_that_fit(self) -> Kernels | None:
+        """Prepare the weights; None where the biLM computes by itself, for want of memory too."""
+        try:
+            return self._make_kernels()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.precision != "float32":
+                raise MemoryError(f"no room for {self.precision} weights; free some, or take float32 ({error})") from error
+        self._too_large = True
+        warnings.warn("out of memory: going on without prepared weights, which is slower", stacklevel=3)
+        return None
 
     def _make_kernels(self) -> Kernels | None:
         """Prepare the weights; None where the biLM computes by itself."""
@@ -223,6 +249,24 @@ class Engine:
         if self.precision != "float32":
             raise ValueError(f'precision={self.precision!r} is for the CPU and CUDA; on {device} say "float32"')
         return None
+
+
+def _identity(bilm: BiLM) -> list[Any]:
+    """Give what is another after any change of a network's weights.
+
+    PyTorch counts most changes, but neither those of fused optimizers nor those by way of `.data`: so, on the CPU, some
+    numbers of each tensor are looked at too.
+    """
+    tensors = [parameter.detach() for parameter in bilm.parameters()]
+    known: list[Any] = [
+        (tensor.data_ptr(), None if tensor.is_inference() else tensor._version, tensor.device, tensor.dtype) for tensor in tensors
+    ]
+    if bilm.device.type == "cpu":
+        looked_at = [tensor.view(-1)[:: max(1, tensor.numel() // LOOKED_AT)] for tensor in tensors]
+        known += [torch.cat(looked_at).double().numpy().tobytes()]
+    elif bilm.device.type == "cuda":
+        known += [tf32_asked_for()]  # prepared products keep to it
+    return known
 
 
 def _turned(lengths_B: Tensor, steps: int) -> Tensor:

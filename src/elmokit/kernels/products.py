@@ -243,15 +243,15 @@ class BytesTimes(Protocol):
 
 
 class PlainBytes:
-    """What any PyTorch can do: the same whole numbers, multiplied as float32. It saves memory, not time."""
+    """What any PyTorch can do: the same whole numbers, multiplied as float32. It saves neither memory nor time."""
 
     def __init__(self, whole: Whole) -> None:
-        self.whole = whole
+        self.w_KM, self.scale_M = whole.w_MK.t().to(torch.float32).contiguous(), whole.scale_M
 
     def times(self, q_NK: Tensor, scale: float) -> Tensor:
         """Give scale · q W."""
-        y_NM = (q_NK.float() - ZERO_POINT) @ self.whole.w_MK.float().t()
-        return y_NM.mul_(self.whole.scale_M * scale)
+        y_NM = (q_NK.float() - ZERO_POINT) @ self.w_KM
+        return y_NM.mul_(self.scale_M * scale)
 
     def onto(self, y_NM: Tensor, q_NK: Tensor, scale: float) -> Tensor:
         """Add scale · q W to y in place."""
@@ -286,15 +286,17 @@ class PackedBytes:
 class BoundedInt8:
     """int8 for inputs that keep a bound, as what was clipped does: one scale for all rows, exact in range.
 
+    What lies outside is clipped, infinity too; NaN becomes some number within.
+
     Args:
         weights: W.
         b_M: b.
-        bound: The bound; what lies outside is clipped.
+        bound: The bound.
     """
 
     def __init__(self, weights: BytesTimes, b_M: Tensor | None, bound: float) -> None:
-        self.weights, self.b_M, self.scale = weights, b_M, bound / LEVELS
-        self.half_up = torch.tensor(ZERO_POINT + 0.5)  # a tensor, so that scaling and adding are one pass
+        self.weights, self.b_M, self.scale = weights, b_M, max(bound, torch.finfo(torch.float32).tiny * LEVELS) / LEVELS
+        self.half_up = torch.tensor(ZERO_POINT + 0.5, dtype=torch.float32)  # a tensor, so that scaling and adding are one pass
 
     def prepare(self, x_NK: Tensor) -> Tensor:
         """Round x to bytes."""
@@ -364,11 +366,11 @@ def packed_int8_works() -> bool:
     """
     if platform.machine().lower() not in X86:
         return False
-    largest = Whole(torch.full((32, 64), LEVELS, dtype=torch.int8), torch.ones(32))
+    largest = Whole(torch.full((32, 64), LEVELS, dtype=torch.int8), torch.ones(32, dtype=torch.float32))
     q_NK = torch.tensor([0, 1, ZERO_POINT, 255], dtype=torch.uint8)[:, None].expand(4, 64).contiguous()
     try:
         packed = PackedBytes(largest)
-        found = packed.times(q_NK, 1.0), packed.onto(torch.ones(4, 32), q_NK, 1.0)
+        found = packed.times(q_NK, 1.0), packed.onto(torch.ones(4, 32, dtype=torch.float32), q_NK, 1.0)
     except ABSENT:
         return False
     exact = PlainBytes(largest).times(q_NK, 1.0)
@@ -377,13 +379,15 @@ def packed_int8_works() -> bool:
 
 def _works(packed: type[PackedFloat32 | PackedBFloat16], plain: type[PlainFloat32 | PlainBFloat16], error: float) -> bool:
     """Compare two kinds of products on a small case."""
-    x_NK, w_KM, b_M = (torch.linspace(-1, 1, n * m).sin().view(n, m) for n, m in ((5, 48), (48, 32), (1, 32)))
+    x_NK, w_KM, b_M = (
+        torch.linspace(-1, 1, n * m, dtype=torch.float32).sin().view(n, m) for n, m in ((5, 48), (48, 32), (1, 32))
+    )
     try:
-        ours, theirs = packed(w_KM, b_M[0]), plain(w_KM, b_M[0])
+        ours, theirs, y_NM = packed(w_KM, b_M[0]), plain(w_KM, b_M[0]), torch.ones(5, 32, dtype=torch.float32)
         x_NK = ours.prepare(x_NK)
         pairs = (
             (ours.times(x_NK), theirs.times(x_NK)),
-            (ours.onto(torch.ones(5, 32), x_NK), theirs.onto(torch.ones(5, 32), x_NK)),
+            (ours.onto(y_NM.clone(), x_NK), theirs.onto(y_NM.clone(), x_NK)),
         )
     except ABSENT:
         return False

@@ -14,8 +14,13 @@ import torch
 
 Result = TypeVar("Result")
 
+ROOM = 256 << 20
+"""Bytes that must be free for another thread: its stack, a heap of its own, what oneDNN writes of machine code. Where memory
+ends in such a thread, oneDNN ends the process; in the thread of the caller it raises an error."""
+
 _THREADS_CHANGE = threading.Lock()
-"""PyTorch has one number of threads for the whole process: whoever changes it must be alone."""
+"""PyTorch's number of threads is that of the thread which sets it, and of all that begin later: whoever changes it must be
+alone, and a thread of the user's own that begins meanwhile keeps the smaller number until it sets another."""
 
 
 def side_by_side(work: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -28,16 +33,28 @@ def side_by_side(work: Sequence[Callable[[], Result]]) -> list[Result]:
         What they give, in their order.
     """
     threads = torch.get_num_threads()
-    if threads < len(work) or not _THREADS_CHANGE.acquire(blocking=False):
+    if threads < len(work) or not _room_for_a_thread() or not _THREADS_CHANGE.acquire(blocking=False):
         return [run() for run in work]
     try:
         torch.set_num_threads(threads // len(work))  # threads that begin from here on take this number too
         with ThreadPoolExecutor(len(work) - 1) as pool:
-            others = [pool.submit(_without_gradients, run) for run in work[1:]]
+            try:
+                others = [pool.submit(_without_gradients, run) for run in work[1:]]
+            except RuntimeError:  # no thread is to be had: for want of memory, or there are too many
+                return [run() for run in work]
             return [work[0](), *(other.result() for other in others)]
     finally:
         torch.set_num_threads(threads)
         _THREADS_CHANGE.release()
+
+
+def _room_for_a_thread() -> bool:
+    """Whether the system would give so much: what is taken and given back without being touched costs some microseconds."""
+    try:
+        torch.empty(ROOM, dtype=torch.uint8)
+    except (MemoryError, RuntimeError):
+        return False
+    return True
 
 
 def in_one_thread(work: Callable[[], Result]) -> Result:

@@ -44,8 +44,8 @@ class StepGraphs:
             work: What is to be done.
         """
         if key not in self._replays:
-            self._replays[key] = None
             work()
+            self._replays[key] = None  # only once it has been done: a failure is no warm-up
         else:
             replay = self._replays[key] or self._recorded(work)
             self._replays[key] = replay

@@ -49,7 +49,7 @@ class FastCharCnn:
 
     def _features(self, chars_UW: Tensor) -> Tensor:
         """Give the filters' maxima, activated."""
-        x_UF = torch.empty(len(chars_UW), len(self.bias_F))
+        x_UF = torch.empty(len(chars_UW), len(self.bias_F), dtype=torch.float32)
         windows_U = (chars_UW != self.network.config.padding).sum(1) + 1
         windows_U = (windows_U + WINDOWS_STEP - 1) // WINDOWS_STEP * WINDOWS_STEP
         # A long word's last windows end where the room for characters does, which differs from filter to filter.
