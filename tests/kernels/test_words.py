@@ -7,11 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmokit.config import CharCnnConfig, CodePointsConfig
+from elmokit.config import CharCnnConfig, CodePointsConfig, WordTableConfig
 from elmokit.kernels import words as module
 from elmokit.kernels.products import Precision, make_product
-from elmokit.kernels.words import FastCharCnn
+from elmokit.kernels.words import FastCharCnn, fast_words
 from elmokit.model.char_cnn import CharCnn
+from elmokit.model.word_and_characters import WordAndCharacters
+from elmokit.model.word_embedding import WordEmbedding
 from elmokit.text.readers import BYTES
 
 ERROR: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.05, "int8": 0.12}
@@ -77,6 +79,22 @@ def test_a_network_of_code_points_without_a_projection() -> None:
         chars_UW[length, : length + 1] = torch.arange(3, length + 4)
     with torch.no_grad():
         torch.testing.assert_close(fast(chars_UW), network(chars_UW), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ERROR)
+def test_a_table_and_characters_together(precision: Precision) -> None:
+    torch.manual_seed(3)
+    cnn = CharCnnConfig(filters=((1, 3), (3, 5)), highways=1)
+    network = WordAndCharacters(WordTableConfig(words=9, dim=4, projection=True), cnn, 6).eval()
+    fast = fast_words(network, partial(make_product, precision=precision))
+    ids_UW = torch.cat([torch.tensor([[8], [0], [3]]), torch.from_numpy(BYTES(["a", "bank", "x" * 60]))], 1)
+    with torch.no_grad():
+        assert ((fast(ids_UW) - network(ids_UW)).abs() <= ERROR[precision]).all()
+
+
+def test_a_table_alone_needs_no_kernel() -> None:
+    table = WordEmbedding(WordTableConfig(words=9, dim=6), 6)
+    assert fast_words(table, make_product) is table
 
 
 def test_no_words_at_all() -> None:

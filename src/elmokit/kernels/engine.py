@@ -24,7 +24,7 @@ from elmokit.kernels.gpu_words import GpuCharCnn
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
 from elmokit.kernels.tf32 import tf32_asked_for
-from elmokit.kernels.words import FastCharCnn
+from elmokit.kernels.words import fast_words
 from elmokit.model.bilm import BiLM, BiLMState, StackState
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.lstm import LstmLayer, LstmState
@@ -60,11 +60,10 @@ def cpu_kernels(bilm: BiLM, precision: Precision, make: MakeProduct | None = Non
         make: Prepares one matrix; None: `make_product`.
     """
     make = partial(make_product, precision=precision) if make is None else make
-    words = FastCharCnn(bilm.words, make) if isinstance(bilm.words, CharCnn) else bilm.words
     bounds = [input_bound(bilm, number) for number in range(bilm.config.layers)]
     apart = precision == "float32"
     pairs = zip(layer_pairs(bilm), bounds, strict=True)
-    return Kernels(words, [CpuLstm(pair, make, bound, apart) for pair, bound in pairs])
+    return Kernels(fast_words(bilm.words, make), [CpuLstm(pair, make, bound, apart) for pair, bound in pairs])
 
 
 def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:

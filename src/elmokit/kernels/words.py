@@ -7,12 +7,16 @@ one product, one maximum, and one product for each highway. The same numbers as 
 Shapes: U words, W characters, N windows of a word, E character dimension, K = E · widest filter, F filters of all widths.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from elmokit.kernels.products import MakeProduct, Product
+from elmokit.model.bilm import WordNetwork
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.highway import Highway
+from elmokit.model.word_and_characters import WordAndCharacters
 
 WORDS_AT_ONCE = 256
 """Words that go through the highways together."""
@@ -43,7 +47,7 @@ class FastCharCnn:
         self.projection = make(linear.weight.detach().t(), linear.bias.detach(), None) if isinstance(linear, nn.Linear) else None
 
     def __call__(self, chars_UW: Tensor) -> Tensor:
-        """Give the vectors x_UP of words with character ids `chars_UW`."""
+        """Give the vectors x_UP of words with character ids `chars_UW`; x_UF without a projection."""
         x_UF = self._features(chars_UW)
         return torch.cat([self._finish(x_NF) for x_NF in torch.split(x_UF, WORDS_AT_ONCE)])
 
@@ -78,6 +82,36 @@ class FastCharCnn:
             transformed_UF, gate_UF = highway.times(highway.prepare(x_UF)).chunk(2, 1)
             x_UF = torch.lerp(x_UF, transformed_UF.relu_(), gate_UF.sigmoid_())
         return x_UF if self.projection is None else self.projection.times(self.projection.prepare(x_UF))
+
+
+class FastWordAndCharacters:
+    """`WordAndCharacters` on the CPU, for inference.
+
+    Args:
+        network: Its weights, float32.
+        make: Prepares a matrix.
+    """
+
+    def __init__(self, network: WordAndCharacters, make: MakeProduct) -> None:
+        self.table, self.characters = network.table, FastCharCnn(network.characters, make)
+        self.projection = make(network.projection.weight.detach().t(), network.projection.bias.detach(), None)
+
+    def __call__(self, ids_UW: Tensor) -> Tensor:
+        """Give the vectors x_UP of words: (U, 1 + W), the word's id first."""
+        x_UK = torch.cat([self.table(ids_UW[:, :1]), self.characters(ids_UW[:, 1:])], -1)
+        return self.projection.times(self.projection.prepare(x_UK))
+
+
+def fast_words(network: WordNetwork, make: MakeProduct) -> Callable[[Tensor], Tensor]:
+    """Give what runs a word network on the CPU: the network itself where there is nothing to multiply but a projection.
+
+    Args:
+        network: Its weights, float32.
+        make: Prepares a matrix.
+    """
+    if isinstance(network, CharCnn):
+        return FastCharCnn(network, make)
+    return FastWordAndCharacters(network, make) if isinstance(network, WordAndCharacters) else network
 
 
 def _joined_filters(convolutions: list[nn.Conv1d], widest: int) -> Tensor:
