@@ -15,6 +15,8 @@ from elmokit.checkpoints.folder import load_folder
 from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig
 from elmokit.embedding import elmo as module
 from elmokit.embedding.elmo import Elmo
+from elmokit.embedding.module import ElmoEmbedding
+from elmokit.kernels.products import Precision
 from elmokit.text.vocabulary import Vocabulary
 
 BILM = BiLMConfig(char_cnn=CharCnnConfig(embedding_dim=4, filters=((1, 8), (3, 8))), cell_dim=16, projection_dim=6)
@@ -221,3 +223,16 @@ def test_a_progress_bar_if_asked_or_long_on_a_terminal(
     assert "9.00/9.00" in capsys.readouterr().err
     elmo.encode(TEXTS, show_progress_bar=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_inside_a_loop_of_mixed_precision(precision: Precision) -> None:
+    elmo = Elmo.from_pretrained("en-small", precision=precision)
+    sentences = [["the", "river", "bank"], ["a", "savings", "bank"] * 30]
+    expected = elmo.encode_tokens(sentences)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = elmo.encode_tokens(sentences)
+        mixes = ElmoEmbedding(elmo)(sentences).mixes
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert torch.isfinite(mixes[0]).all()
