@@ -135,8 +135,11 @@ def draw(path: Path, title: str, found: Sequence[Found]) -> None:
 
 def _speed(found: Found, way: Mapping[str, Any]) -> Bar:
     """Tokens a second, and those that the floor would allow."""
-    floor = None if way["of_floor"] is None else way["tokens_per_s"] / way["of_floor"]
-    return Bar(_label(found), {"tokens/s": way["tokens_per_s"]}, floor, f"{way['tokens_per_s']:,.0f}")
+    speed = way["tokens_per_s"]
+    if way["of_floor"] is None:
+        return Bar(_label(found), {"tokens/s": speed}, text=f"{speed:,.0f}")
+    floor = speed / way["of_floor"]
+    return Bar(_label(found), {"tokens/s": speed}, floor, f"{speed:,.0f} of {floor:,.0f}")
 
 
 def _parts(shares: Mapping[str, float]) -> dict[str, float]:

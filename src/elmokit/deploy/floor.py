@@ -122,8 +122,8 @@ class _NotedLayer:
         self.notebook, self.kernel = notebook, kernel
 
     def run(
-        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
-    ) -> list[tuple[Tensor, LstmState] | None]:
+        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState]]:
         """Run the layer."""
         return self.notebook.read(lambda: self.kernel.run(x_STBD, lengths_B, states))
 

@@ -89,8 +89,8 @@ class _TimedLayer:
         self.kernel, self.stopwatch = kernel, stopwatch
 
     def run(
-        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
-    ) -> list[tuple[Tensor, LstmState] | None]:
+        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState]]:
         """Run the layer."""
         with self.stopwatch:
             return self.kernel.run(x_STBD, lengths_B, states)
