@@ -20,7 +20,7 @@ from elmokit.kernels.lstm_kernel import Lengths
 from elmokit.kernels.step_graphs import Work
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
 
-Results = list[tuple[Tensor, LstmState] | None]
+Results = list[tuple[Tensor, LstmState]]
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DEVICES = ["cpu", pytest.param("cuda", marks=on_gpu)]
@@ -58,13 +58,10 @@ def states_of(config: BiLMConfig, rows: int, device: str = "cpu") -> list[LstmSt
 
 
 def expected(
-    layers: Sequence[LstmLayer], x_STBD: Sequence[Tensor | None], lengths: Lengths | None, states: Sequence[LstmState | None]
+    layers: Sequence[LstmLayer], x_STBD: Sequence[Tensor], lengths: Lengths | None, states: Sequence[LstmState | None]
 ) -> Results:
     results: Results = []
     for layer, x_TBD, state in zip(layers, x_STBD, states, strict=True):
-        if x_TBD is None:
-            results.append(None)
-            continue
         lengths_B = None if lengths is None else torch.from_numpy(lengths).to(x_TBD.device)
         with torch.no_grad():
             y_BTP, after = run_lstm(layer, x_TBD.transpose(0, 1), lengths_B, state)
@@ -73,12 +70,10 @@ def expected(
 
 
 def assert_close(ours: Results, theirs: Results, error: float) -> None:
-    assert [result is None for result in ours] == [result is None for result in theirs]
     for mine, exact in zip(ours, theirs, strict=True):
-        if mine is not None and exact is not None:
-            for found, right in zip((mine[0], *mine[1]), (exact[0], *exact[1]), strict=True):
-                assert found.dtype == torch.float32
-                torch.testing.assert_close(found, right, rtol=0, atol=error)
+        for found, right in zip((mine[0], *mine[1]), (exact[0], *exact[1]), strict=True):
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, right, rtol=0, atol=error)
 
 
 def assert_equal(ours: Results, theirs: Results) -> None:
@@ -94,10 +89,8 @@ def test_equal_to_run_lstm(device: str, data: st.DataObject) -> None:
     layers = layers_of(config, device, std=0.3)  # larger ones let roundings grow from step to step
     rows, steps = data.draw(st.integers(0, 20)), data.draw(st.integers(0, 9))
     lengths = data.draw(st.none() | st.lists(st.integers(0, steps), min_size=rows, max_size=rows))
-    x_STBD: list[Tensor | None] = list(inputs_of(config, steps, rows, device))
+    x_STBD = inputs_of(config, steps, rows, device)
     states: list[LstmState | None] = list(states_of(config, rows, device))
-    for direction in data.draw(st.sets(st.integers(0, 1))):
-        x_STBD[direction] = None
     for direction in data.draw(st.sets(st.integers(0, 1))):
         states[direction] = None
     kernel = GpuLstm(layers, gate_bytes=data.draw(st.sampled_from([1, 2000, 1 << 20])))
@@ -145,16 +138,11 @@ def test_whole_or_in_parts(precision: GpuPrecision) -> None:
     """A state carries all that is needed, in every precision."""
     layers, x = layers_of(CLIPPED), inputs_of(CLIPPED, 7, 5)
     kernel = GpuLstm(layers, precision)
-    (whole, after), _ = map(not_none, kernel.run(x, None, [None, None]))
-    (first, state), other = map(not_none, kernel.run([part[:3] for part in x], None, [None, None]))
-    (second, last), _ = map(not_none, kernel.run([part[3:] for part in x], None, [state, other[1]]))
+    (whole, after), _ = kernel.run(x, None, [None, None])
+    (first, state), other = kernel.run([part[:3] for part in x], None, [None, None])
+    (second, last), _ = kernel.run([part[3:] for part in x], None, [state, other[1]])
     assert torch.equal(torch.cat([first, second]), whole)
     assert all(map(torch.equal, last, after))
-
-
-def not_none(result: tuple[Tensor, LstmState] | None) -> tuple[Tensor, LstmState]:
-    assert result is not None
-    return result
 
 
 def test_nothing_of_earlier_calls_is_left() -> None:
@@ -162,7 +150,7 @@ def test_nothing_of_earlier_calls_is_left() -> None:
     layers = layers_of(CLIPPED)
     kernel = GpuLstm(layers)
     bad = [torch.full((9, 30, 8), torch.nan), torch.full((9, 30, 8), torch.inf)]
-    broken, _ = map(not_none, kernel.run(bad, None, [None, None]))
+    broken, _ = kernel.run(bad, None, [None, None])
     assert broken[0].isnan().all()
     x, lengths = inputs_of(CLIPPED, 5, 11), np.array([5, 0, 3, 3, 0, 1, 5, 4, 2, 2, 1])
     assert_equal(run_plain(kernel, x, lengths), run_plain(GpuLstm(layers), x, lengths))
@@ -173,7 +161,7 @@ def test_a_broken_row_breaks_no_other() -> None:
     right = run_plain(GpuLstm(layers), x, lengths)
     for part in x:
         part[1:, 2] = torch.nan
-    for mine, exact in zip(map(not_none, run_plain(GpuLstm(layers), x, lengths)), map(not_none, right), strict=True):
+    for mine, exact in zip(run_plain(GpuLstm(layers), x, lengths), right, strict=True):
         others = [0, 1, 3]
         assert torch.equal(mine[0][:, others], exact[0][:, others])
         assert mine[0][1:, 2].isnan().all()
@@ -193,15 +181,6 @@ def test_recordings_read_and_write_the_tensors_of_today() -> None:
         assert_close(run_plain(kernel, x, lengths), expected(layers, x, lengths, [None, None]), 1e-5)
         assert_equal(run_plain(kernel, x, lengths), run_plain(GpuLstm(layers), x, lengths))
     assert len(played) > 20
-
-
-def test_shapes_have_recordings_of_their_own() -> None:
-    """The same rows and steps with one direction resting are other work."""
-    layers, x, lengths = layers_of(CLIPPED), inputs_of(CLIPPED, 4, 3), np.array([4, 4, 4])
-    kernel = GpuLstm(layers)
-    kernel._recorder = lambda: lambda work: work
-    for x_STBD in (x, [None, x[1]], [x[0], None]) * 3:
-        assert_close(kernel.run(x_STBD, lengths, [None, None]), expected(layers, x_STBD, lengths, [None, None]), 1e-5)
 
 
 def test_inference_mode_or_not() -> None:

@@ -86,3 +86,20 @@ def test_a_cuda_graph_is_replayed_on_what_the_tensors_hold_then() -> None:
     torch.cuda.synchronize()
     assert graphs.recorded() == ["double"]
     assert x.tolist() == [10.0] * 4
+
+
+def test_work_that_failed_is_not_recorded_before_it_has_been_done() -> None:
+    recorder, room = Recorder(), [False]
+
+    def work() -> None:
+        if not room[0]:
+            raise torch.OutOfMemoryError("none left")
+
+    graphs = StepGraphs(recorder)
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs("a", work)
+    room[0] = True
+    graphs("a", work)
+    assert recorder.recorded == 0
+    graphs("a", work)
+    assert recorder.recorded == 1

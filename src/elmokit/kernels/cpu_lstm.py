@@ -53,26 +53,20 @@ class CpuLstm:
         self.apart = apart
         self.weights = layers[0].kernel.numel() // 2
 
+    @torch.no_grad()
     def run(
-        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
-    ) -> list[tuple[Tensor, LstmState] | None]:
+        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last; see `LstmKernel`."""
-        work = {
-            number: partial(direction.run_rows, x_TBD, lengths_B, state)
-            for number, (direction, x_TBD, state) in enumerate(zip(self.directions, x_STBD, states, strict=True))
-            if x_TBD is not None
-        }
-        rows = max((x_TBD.shape[1] for x_TBD in x_STBD if x_TBD is not None), default=0)
-        runs = list(work.values())
+        given = zip(self.directions, x_STBD, states, strict=True)
+        runs = [partial(direction.run_rows, x_TBD, lengths_B, state) for direction, x_TBD, state in given]
+        rows = x_STBD[0].shape[1]
         large = rows * self.weights >= PRODUCTS_TO_DIVIDE
-        if len(work) > 1 and (rows >= ROWS_SIDE_BY_SIDE or (rows == 1 and large and self.apart)):
-            done = side_by_side(runs)
-        elif large:
-            done = [run() for run in runs]
-        else:
-            done = in_one_thread(lambda: [run() for run in runs])
-        results = dict(zip(work, done, strict=True))
-        return [results.get(number) for number in range(len(x_STBD))]
+        if rows >= ROWS_SIDE_BY_SIDE or (rows == 1 and large and self.apart):
+            return side_by_side(runs)
+        if large:
+            return [run() for run in runs]
+        return in_one_thread(lambda: [run() for run in runs])
 
 
 class _Direction:

@@ -214,9 +214,7 @@ class Engine:
         after: list[list[LstmState]] = [[] for _ in x_STBP]
         for number, kernel in enumerate(kernels.layers):
             before = [None if state is None else state[number] for state in states]
-            for direction, done in enumerate(kernel.run(x_STBP, lengths_B, before)):
-                assert done is not None, "it was given inputs"
-                y_TBP, state = done
+            for direction, (y_TBP, state) in enumerate(kernel.run(x_STBP, lengths_B, before)):
                 y_TBP = y_TBP + x_STBP[direction] if self.bilm.config.skip_connections and number > 0 else y_TBP
                 x_STBP[direction] = y_TBP
                 outputs[direction].append(y_TBP.transpose(0, 1))

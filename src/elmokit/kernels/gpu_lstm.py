@@ -69,18 +69,18 @@ class _Room:
         self.c_SRH = like.new_empty(directions, rows, sizes.cells, dtype=torch.float32)
         self.left_R = like.new_empty(rows, dtype=torch.int32)
 
-    def enter(self, states: dict[int, LstmState | None], rows_B: Tensor | slice, rows: int) -> None:
+    def enter(self, states: Sequence[LstmState | None], rows_B: Tensor | slice, rows: int) -> None:
         """Begin with what each direction remembers. Rows that are not there have no token left, and remember nothing."""
         for numbers in (self.h_SRP, self.c_SRH, self.left_R):
             numbers.zero_()
-        for direction, state in states.items():
+        for direction, state in enumerate(states):
             if state is not None:
                 self.h_SRP[direction, :rows] = state.h_BP[rows_B]
                 self.c_SRH[direction, :rows] = state.c_BH[rows_B]
 
 
 class _Views(NamedTuple):
-    """Where in the room a chunk finds its numbers; directions that rest are left out."""
+    """Where in the room a chunk finds its numbers."""
 
     x_SNRD: Tensor
     x_gates_SNRG: Tensor
@@ -145,19 +145,15 @@ class GpuLstm:
 
     @torch.no_grad()
     def run(
-        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
-    ) -> list[tuple[Tensor, LstmState] | None]:
+        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last; see `LstmKernel`. Inputs and results are on the layers' device."""
-        inputs = {direction: x_TBD for direction, x_TBD in enumerate(x_STBD) if x_TBD is not None}
-        if not inputs:
-            return [None] * len(x_STBD)
-        steps, rows = next(iter(inputs.values())).shape[:2]
+        steps, rows = x_STBD[0].shape[:2]
         lengths_B = np.full(rows, steps) if lengths_B is None else lengths_B
-        results = {direction: self._result(steps, rows) for direction in inputs}  # taken on the caller's stream
-        before = {direction: states[direction] for direction in inputs}
+        results = [self._result(steps, rows) for _ in x_STBD]  # taken on the caller's stream
         with self._products(), self._lock, self._own_stream():  # the lock of all kernels before that of one
-            self._run(inputs, lengths_B, before, results)
-        return [results.get(direction) for direction in range(len(x_STBD))]
+            self._run(x_STBD, lengths_B, states, results)
+        return results
 
     def _result(self, steps: int, rows: int) -> tuple[Tensor, LstmState]:
         """Take the memory of a direction's result."""
@@ -186,12 +182,12 @@ class GpuLstm:
 
     def _run(
         self,
-        inputs: dict[int, Tensor],
+        x_STBD: Sequence[Tensor],
         lengths_B: Lengths,
-        states: dict[int, LstmState | None],
-        results: dict[int, tuple[Tensor, LstmState]],
+        states: Sequence[LstmState | None],
+        results: Sequence[tuple[Tensor, LstmState]],
     ) -> None:
-        """Run the directions that have inputs, into `results`, which are zeros."""
+        """Run all directions, into `results`, which are zeros."""
         rows = len(lengths_B)
         order = np.argsort(-lengths_B, kind="stable") if (np.diff(lengths_B) > 0).any() else None
         rows_B = slice(rows) if order is None else self._there(order)  # which of the caller's rows stands at each place
@@ -201,21 +197,21 @@ class GpuLstm:
         for chunk in chunks_of(lengths_B if order is None else lengths_B[order], room.tokens):
             here = min(chunk.rows, rows)
             rows_R = rows_B[:here] if isinstance(rows_B, Tensor) else slice(here)
-            views = self._views(room, tuple(inputs), chunk)
+            views = self._views(room, chunk)
             steps = slice(chunk.start, chunk.start + chunk.steps)
             torch.sub(ends_B[rows_R], chunk.start, out=views.left_R[:here])
-            for x_NRD, x_TBD in zip(views.x_SNRD, inputs.values(), strict=True):
+            for x_NRD, x_TBD in zip(views.x_SNRD, x_STBD, strict=True):
                 x_NRD[:, :here] = x_TBD[steps][:, rows_R]
-            work = partial(self._work, views, slice(min(inputs), max(inputs) + 1))
+            work = partial(self._work, views)
             if room.graphs is None:
                 work()
             else:
-                room.graphs((*inputs, chunk.rows, chunk.steps), work)
-            for y_NRP, (y_TBP, _) in zip(views.y_NSRP.unbind(1), results.values(), strict=True):
+                room.graphs((chunk.rows, chunk.steps), work)
+            for y_NRP, (y_TBP, _) in zip(views.y_NSRP.unbind(1), results, strict=True):
                 y_TBP[steps][:, rows_R] = y_NRP[:, :here].float()
-        for direction, (y_TBP, after) in results.items():
-            after.c_BH[rows_B] = room.c_SRH[direction, :rows]
-            after.h_BP.copy_(_last(y_TBP, ends_B, states[direction]))
+        for (y_TBP, after), before, c_RH in zip(results, states, room.c_SRH, strict=True):
+            after.c_BH[rows_B] = c_RH[:rows]
+            after.h_BP.copy_(_last(y_TBP, ends_B, before))
 
     def _there(self, numbers_B: Lengths) -> Tensor:
         """Bring whole numbers to the device, without waiting for it."""
@@ -233,33 +229,32 @@ class GpuLstm:
                 self._room = _Room(self.sizes, len(self.bias_SG), rows, tokens, self.w_x_SDG, graphs)
         return self._room
 
-    def _views(self, room: _Room, directions: tuple[int, ...], chunk: Chunk) -> _Views:
-        """Say where a chunk's numbers are: always the same for the same directions, rows and steps."""
+    def _views(self, room: _Room, chunk: Chunk) -> _Views:
+        """Say where a chunk's numbers are: always the same for the same rows and steps."""
         inputs, outputs, cells = self.sizes
-        some, rows, steps = len(directions), chunk.rows, chunk.steps
-        part = slice(directions[0], directions[-1] + 1)
+        both, rows, steps = len(self.bias_SG), chunk.rows, chunk.steps
         return _Views(
-            x_SNRD=_view(room.x, some, steps, rows, inputs),
-            x_gates_SNRG=_view(room.x_gates, some, steps, rows, 4 * cells),
-            h_gates_SRG=_view(room.h_gates, some, rows, 4 * cells),
-            m_SRH=_view(room.m, some, rows, cells),
-            y_NSRP=_view(room.y, steps, some, rows, outputs),
-            h_SRP=room.h_SRP[part, :rows],
-            c_SRH=room.c_SRH[part, :rows],
+            x_SNRD=_view(room.x, both, steps, rows, inputs),
+            x_gates_SNRG=_view(room.x_gates, both, steps, rows, 4 * cells),
+            h_gates_SRG=_view(room.h_gates, both, rows, 4 * cells),
+            m_SRH=_view(room.m, both, rows, cells),
+            y_NSRP=_view(room.y, steps, both, rows, outputs),
+            h_SRP=room.h_SRP[:, :rows],
+            c_SRH=room.c_SRH[:, :rows],
             left_R=room.left_R[:rows],
         )
 
-    def _work(self, views: _Views, part: slice) -> None:
-        """Do a chunk's steps, for some of the directions."""
-        torch.bmm(views.x_SNRD.flatten(1, 2), self.w_x_SDG[part], out=views.x_gates_SNRG.flatten(1, 2))
+    def _work(self, views: _Views) -> None:
+        """Do a chunk's steps."""
+        torch.bmm(views.x_SNRD.flatten(1, 2), self.w_x_SDG, out=views.x_gates_SNRG.flatten(1, 2))
         h_SRP = views.h_SRP
         for step, y_SRP in enumerate(views.y_NSRP):
-            torch.bmm(h_SRP, self.w_h_SPG[part], out=views.h_gates_SRG)
+            torch.bmm(h_SRP, self.w_h_SPG, out=views.h_gates_SRG)
             m_SRH = y_SRP if self.w_p_SHP is None else views.m_SRH
-            gates = (views.x_gates_SNRG[:, step], views.h_gates_SRG, self.bias_SG[part])
+            gates = (views.x_gates_SNRG[:, step], views.h_gates_SRG, self.bias_SG)
             self.gate_step(*gates, views.c_SRH, views.left_R, step, self.cell_clip, m_SRH)
             if self.w_p_SHP is not None:  # without a projection there is nothing that its clip could act on
-                torch.bmm(m_SRH, self.w_p_SHP[part], out=y_SRP)
+                torch.bmm(m_SRH, self.w_p_SHP, out=y_SRP)
                 if self.projection_clip is not None:
                     y_SRP.clamp_(-self.projection_clip, self.projection_clip)
             h_SRP = y_SRP

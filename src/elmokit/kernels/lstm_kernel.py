@@ -4,14 +4,14 @@ They compute what `elmokit.model.lstm.run_lstm` computes, to rounding. Time is t
 and writes lies together. Shapes: S directions, T tokens, B sentences, D input, P output, H cell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elmokit.model.lstm import LstmLayer, LstmState
+from elmokit.model.lstm import LstmState
 
 Lengths = NDArray[np.int64]
 
@@ -20,20 +20,16 @@ class LstmKernel(Protocol):
     """One layer, in each of S directions; for inference only."""
 
     def run(
-        self, x_STBD: Sequence[Tensor | None], lengths_B: Lengths | None, states: Sequence[LstmState | None]
-    ) -> list[tuple[Tensor, LstmState] | None]:
+        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+    ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last.
 
         Args:
-            x_STBD: For each direction the inputs in its own reading order; None: it rests.
+            x_STBD: For each direction the inputs in its own reading order.
             lengths_B: Tokens of each row; what follows them neither moves the state nor gives output. None: all T.
             states: For each direction what was remembered before; None for zeros.
 
         Returns:
             For each direction outputs y_TBP, float32 and zero past each row's length, and the state after each row's last
-            token; None where it rests.
+            token.
         """
-
-
-Preparing = Callable[[Sequence[LstmLayer]], LstmKernel]
-"""Makes a kernel of the same layer of each direction; the weights are prepared once."""
