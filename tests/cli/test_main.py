@@ -127,6 +127,9 @@ def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFi
         (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a: it is a folder; name a file"),
         (OSError(errno.ENOSPC, "No space left"), "no space left on the disk; free some or choose another place"),
         (OSError("Unable to open file"), "Unable to open file"),
+        (MemoryError("no room for int8 weights"), "out of memory: no room for int8 weights"),
+        (MemoryError(), "out of memory: free some"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory"), "out of memory: DefaultCPUAllocator: not enough memory"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -135,6 +138,12 @@ def test_bad_input_is_one_line_and_status_2(
     fake_info(monkeypatch, error)
     assert main(["info"]) == 2
     assert the_one_line(capsys) == line
+
+
+def test_what_is_no_mistake_of_the_users_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_info(monkeypatch, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["info"])
 
 
 def test_an_interrupt_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,8 +114,10 @@ def test_memory_does_not_grow_with_the_document(elmo: Elmo, tmp_path: Path, monk
         return [([x_BTP, x_BTP], None) for x_BTP in x_SBTP]
 
     def peak(sentences: int) -> int:
-        document = {"words": ["a", "b", "c", "d"] * sentences, "sentences": [["a", "b", "c", "d"]] * sentences}
-        given: Document = "We sat there.\n" * sentences if kind == "text" else document[kind]
+        words = ["a", "b", "c", "d"]
+        given: Document = "We sat there.\n" * sentences
+        if kind != "text":
+            given = words * sentences if kind == "words" else [words] * sentences
         tracemalloc.start()
         try:
             assert len(elmo.encode_document(given, window=512, out=tmp_path / "vectors.npy")) == 4 * sentences

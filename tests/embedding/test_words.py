@@ -111,6 +111,17 @@ def test_no_table_remembers_nothing(elmo: Elmo, monkeypatch: pytest.MonkeyPatch)
     assert counting.computed == 2 * (2 + 2) + 4 + 2 * 3
 
 
+def test_what_fails_halfway_leaves_no_wrong_vector(elmo: Elmo) -> None:
+    table = WordVectors(elmo.engine, elmo.reader)
+    with torch.no_grad():
+        table(batch("a b"))
+        expected = WordVectors(elmo.engine, elmo.reader)(batch("c d"))
+        keys = [row.tobytes() for row in batch("c d").chars_UW]
+        with pytest.raises(IndexError):  # as an allocation may fail after the words have their places
+            table._remember(keys, torch.empty(1, table.engine.bilm.config.output_dim))
+        torch.testing.assert_close(table(batch("c d")), expected, atol=1e-6, rtol=0)
+
+
 def test_a_table_has_no_less_than_no_places(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elmo, "word_cache", -1)
     with pytest.raises(ValueError, match="word_cache must be 0 or more, not -1"):

@@ -130,6 +130,35 @@ def test_other_precisions_are_prepared_at_once(precision: Precision) -> None:
     assert 0 < (found - exact).abs().max() < ERROR[precision]
 
 
+def no_memory(_: BiLM) -> Kernels:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory")
+
+
+def test_without_room_for_prepared_weights_float32_goes_on_as_it_is() -> None:
+    engine, batch = Engine(bilm_of(SMALL), prepare=no_memory), word_batch([["a", "b"]])
+    with pytest.warns(UserWarning, match="out of memory: going on without prepared weights"):
+        engine.expect(PREPARE_FROM)
+    engine.expect(PREPARE_FROM)  # it neither tries nor warns again
+    assert engine.preparing_s == 0
+    torch.testing.assert_close(run(engine, batch)[0], run(Engine(engine.bilm), batch)[0])
+    change_in_place(engine.bilm)
+    with pytest.warns(UserWarning, match="out of memory"):
+        engine.expect(PREPARE_FROM)
+
+
+def test_without_room_for_weights_of_another_precision_there_is_one_error() -> None:
+    with pytest.raises(MemoryError, match=r"no room for int8 weights; free some, or take float32 \(.*not enough memory\)"):
+        Engine(bilm_of(SMALL), "int8", prepare=no_memory).expect(1)
+
+
+def test_other_errors_of_preparing_come_out() -> None:
+    def broken(_: BiLM) -> Kernels:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        Engine(bilm_of(SMALL), prepare=broken).expect(PREPARE_FROM)
+
+
 def change_in_place(bilm: BiLM) -> None:
     with torch.no_grad():
         next(bilm.forward_stack.parameters()).mul_(0.5)

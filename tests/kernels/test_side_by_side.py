@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from elmokit.kernels import side_by_side as module
 from elmokit.kernels.side_by_side import in_one_thread, side_by_side
 
 
@@ -57,6 +58,19 @@ def test_inside_another_such_call_they_run_one_after_the_other() -> None:
 def test_with_one_thread_they_run_one_after_the_other() -> None:
     torch.set_num_threads(1)
     assert side_by_side([threading.get_ident] * 2) == [threading.get_ident()] * 2
+
+
+@pytest.mark.parametrize("wanting", ["room", "threads"])
+def test_where_another_thread_cannot_be_had_they_run_one_after_the_other(wanting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if wanting == "room":
+        monkeypatch.setattr(module, "ROOM", 1 << 60)
+    else:
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert side_by_side([threading.get_ident] * 2) == [threading.get_ident()] * 2
+    assert torch.get_num_threads() == 2
 
 
 def test_in_one_thread_and_back() -> None:

@@ -20,7 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from elmokit import __version__, cli
-from elmokit.errors import FormatError, MissingExtraError
+from elmokit.errors import FormatError, MissingExtraError, is_out_of_memory
 
 EXIT_OF_BAD_INPUT = 2
 EXIT_OF_INTERRUPT = 130  # 128 + SIGINT, as shells count it
@@ -70,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error} See `{command} --help`.", EXIT_OF_BAD_INPUT)
     except (ValueError, MissingExtraError) as error:
         return _fail(str(error), EXIT_OF_BAD_INPUT)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _fail(f"out of memory: {str(error) or 'free some'}", EXIT_OF_BAD_INPUT)
     return 0
 
 

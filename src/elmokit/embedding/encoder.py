@@ -15,6 +15,7 @@ from torch import Tensor
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.windows import read_in_windows
 from elmokit.embedding.words import PLACES, WordVectors
+from elmokit.errors import is_out_of_memory
 from elmokit.kernels.engine import Engine
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
@@ -118,8 +119,12 @@ class SentenceEncoder:
         try:
             return self._run(sentences, numbers)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or (len(sentences) == 1 and self.batch_tokens <= SMALLEST_WINDOW):
+            if not is_out_of_memory(error):
                 raise
+            if len(sentences) == 1 and self.batch_tokens <= SMALLEST_WINDOW:
+                raise MemoryError(
+                    f"no room for even {used} tokens at once; free some, or take a smaller model ({error})"
+                ) from error
         # Outside the `except`: its traceback would keep the tensors of the failed batch alive.
         self.batch_tokens = max(min(self.batch_tokens, used) // 2, 1)
         if torch.cuda.is_available():
@@ -147,9 +152,3 @@ class SentenceEncoder:
         out = self.room((config.layers + 1, *shape) if self.layers == "all" else shape)
         read_in_windows(self.engine, self.word_vectors, [words], out, layers=self.layers, window=window)
         return torch.from_numpy(out).to(self.on)
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether an error says that memory is used up, on the device or here."""
-    known = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-    return known or any(sign in str(error) for sign in ("not enough memory", "DefaultCPUAllocator", "out of memory"))

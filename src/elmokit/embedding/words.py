@@ -80,8 +80,12 @@ class WordVectors:
             more = min(max(needed, 2 * len(self.table_NP)), self.places) - len(self.table_NP)
             self.table_NP = torch.cat([self.table_NP, x_UP.new_empty(more, x_UP.shape[1])])
         places = []
-        for key in rows:
-            place = len(self.place_of) if len(self.place_of) < self.places else self.place_of.popitem(last=False)[1]
-            self.place_of[key] = place
-            places.append(place)
-        self.table_NP[places] = x_UP[list(rows.values())]
+        try:
+            for key in rows:
+                place = len(self.place_of) if len(self.place_of) < self.places else self.place_of.popitem(last=False)[1]
+                self.place_of[key] = place
+                places.append(place)
+            self.table_NP[places] = x_UP[list(rows.values())]
+        except BaseException:  # out of memory, an interrupt: no word may be left with a place that holds another's vector
+            self.place_of.clear()
+            raise
