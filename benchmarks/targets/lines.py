@@ -66,5 +66,5 @@ def _cells(line: Line) -> tuple[str, ...]:
 def number(value: float, unit: str = "") -> str:
     """A figure with the digits that matter: those of cosines stand far behind the point."""
     if "cosine" in unit:
-        return f"{value:.5f}".rstrip("0")
+        return f"{value:.5f}".rstrip("0").rstrip(".")
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,5 +1,6 @@
 """What is about the program and the machine: start-up, several processes, a GPU."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.targets.fresh import call
+from benchmarks.targets.fresh import call, run_script
 from benchmarks.targets.lines import Line
 from benchmarks.targets.setting import Setting
 from benchmarks.targets.speed import spread
@@ -53,8 +54,15 @@ def _help_seconds() -> float:
 
 
 def workers_lines(setting: Setting) -> Iterator[Line]:
-    """Give the speed of two processes, a thread each, beside that of one."""
-    yield Line("elmo embed --workers 2", "× one process", WORKERS, None, how="no command measures it yet")
+    """Give the speed of two processes, a core each, beside that of one on one core, as `embed_workers.py` finds it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "workers.json"
+        options = ["--model", setting.trained, "--tokens", str(setting.embedded), "--repeats", str(setting.repeats)]
+        run_script("embed_workers.py", *options, "--json", str(path))
+        rows: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    for name, target in (("workers", "one file"), ("parts", "a folder of parts")):
+        how = f"{rows[name]['seconds']:.1f} s beside {rows['one']['seconds']:.1f} s, start to end; {setting.embedded:,} tokens"
+        yield Line(f"elmo embed --workers 2, into {target}", "× one process on one core", WORKERS, rows[name]["speedup"], how=how)
 
 
 def gpu_lines(setting: Setting) -> Iterator[Line]:

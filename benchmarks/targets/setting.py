@@ -31,10 +31,14 @@ class Setting:
     """Rows of `benchmarks/peers/run.py --json`."""
     lengths: Sequence[int] = (200, 1_000, 5_000, 20_000, 100_000)
     """Tokens of documents, for time per token."""
+    seconds: float = 5.0
+    """A document of each length is read again until so many have passed."""
     document: int = 100_000
     """Tokens of the document in which precision must not drift."""
     memory: Sequence[int] = (100_000, 1_000_000)
     """Tokens of the documents whose memory is compared."""
+    embedded: int = 500_000
+    """Tokens that one process and two embed."""
     gpu_text: Sequence[Path] = ()
     """Files for the GPU; without any, words are made up."""
     gpu_tokens: int = 1_000_000
