@@ -57,7 +57,7 @@ class Speeds:
     def _measure(self, size: str, precision: Any, threads: int) -> list[Found]:
         """Measure in fresh processes, a cold pass in each."""
         model = {"original": self.setting.original, "small": self.setting.small}[size]
-        job = Job(model, precision, self.texts, threads, "whitespace", "cpu", ONE_BY_ONE, repeats=1)
+        job = Job(model, precision, self.texts, threads, "whitespace", "cpu", ONE_BY_ONE, repeats=1, shares=False)
         return [in_fresh_process(job) for _ in range(self.setting.repeats)]
 
     def against_floor(self, goals: Sequence[Goal]) -> Iterator[Line]:

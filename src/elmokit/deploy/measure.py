@@ -43,6 +43,8 @@ class Job:
     """So many sentences are also run one at a time."""
     repeats: int = 3
     """Passes over the text, and over its products, of which the best one counts."""
+    shares: bool = True
+    """Whether to find out where the time goes, in one pass more."""
 
 
 def main() -> int:
@@ -110,7 +112,8 @@ def measure(job: Job) -> dict[str, Any]:
     for number in range(job.repeats):
         for way in ways.values():
             way.repeat(None if number == 0 else elmo.engine)
-    _add_shares(elmo, list(ways.values()), job.precision)
+    if job.shares:
+        _add_shares(elmo, list(ways.values()), job.precision)
     return found | {name: way.report(job.precision) for name, way in ways.items()}
 
 
