@@ -108,8 +108,9 @@ def words(cells: int, width: int) -> None:
     distinct = sorted({word for line in read_lines(sample) for word in line.split()})[:6000]
     chars_UW = torch.from_numpy(BYTES(distinct))
     network = CharCnn(CharCnnConfig(), width).eval()
-    makers = {precision: partial(make_product, precision=precision) for precision in get_args(Precision)}
-    ways: dict[str, Callable[[Tensor], Tensor]] = {"model/": network, **{name: FastCharCnn(network, make) for name, make in makers.items()}}
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"model/": network}
+    for precision in get_args(Precision):
+        ways[precision] = FastCharCnn(network, partial(make_product, precision=precision))
     for name, way in ways.items():
         seconds = best(partial(_in_parts, way, chars_UW), 2)
         print(f"  {name:10} {seconds / len(distinct) * 1e6:7.0f} µs for each of {len(distinct):,} distinct words")
