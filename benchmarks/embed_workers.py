@@ -1,9 +1,10 @@
 """`elmo embed` in several processes on as many cores, beside one process on one core: seconds from start to end.
 
     python benchmarks/embed_workers.py [--model en-small] [--workers 2] [--tokens 500000] [--layers mean] [--repeats 3]
-        [--json workers.json] [file …]
+        [--suffix parquet] [--json workers.json] [file …]
 
     one        one process, kept on one core: reads, computes and writes a file
+    overlap    the same with one thread for computing, but on as many cores: what it wins to read and write meanwhile
     workers    as many workers as cores: they compute, and the file is written where they were started
     parts      the same, into a folder: each worker writes its parts
 
@@ -11,7 +12,7 @@ Each row is a whole run of the program, from its start to its end: what loading 
 in it. So the text must be long enough for that not to matter; half a million tokens take about a minute on one core at
 the size of `en-small`. Without files, words are made up whose frequencies fall as in text (Zipf). Best of some runs, taken in
 turns. CPU s are the seconds of processors that all processes of a run took together: on a busy machine they tell more.
-Where a system cannot keep a process on some cores (all but Linux), the number of threads stands in for it.
+Only Linux keeps a process on some cores; elsewhere `one` has what `overlap` has.
 """
 
 import argparse
@@ -67,14 +68,12 @@ def write_text(path: Path, lines: Iterable[str], tokens: int) -> None:
                 return
 
 
-def run(arguments: list[str], cores: int) -> Run:
-    """Run `elmo embed` on the first so many cores."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+def run(arguments: list[str], cores: int, threads: int) -> Run:
+    """Run `elmo embed` on the first so many cores, with so many threads of PyTorch in all."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     keep = None
     if hasattr(os, "sched_setaffinity"):
         keep = partial(os.sched_setaffinity, 0, sorted(os.sched_getaffinity(0))[:cores])
-    else:
-        environment["OMP_NUM_THREADS"] = str(cores)
     before, began = os.times(), time.perf_counter()
     done = subprocess.run([*PROGRAM, *arguments], stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=keep)
     seconds, after = time.perf_counter() - began, os.times()
@@ -84,7 +83,7 @@ def run(arguments: list[str], cores: int) -> Run:
     return Run(seconds, cpu_s, done.stderr.splitlines()[-1].removeprefix("elmo: "))
 
 
-def measure(text: Path, options: list[str], workers: int, repeats: int) -> dict[str, Run]:
+def measure(text: Path, options: list[str], workers: int, repeats: int, suffix: str = "parquet") -> dict[str, Run]:
     """Run all rows, in turns; give the quickest of each.
 
     Args:
@@ -92,19 +91,21 @@ def measure(text: Path, options: list[str], workers: int, repeats: int) -> dict[
         options: Of `elmo embed`, for all rows.
         workers: So many, on as many cores.
         repeats: Runs of each row.
+        suffix: Of what is written.
     """
-    several = ["--workers", str(workers)]
+    target, several = f"out.{suffix}", ["--workers", str(workers)]
     rows = {
-        "one": ("out.parquet", [], 1),
-        "workers": ("out.parquet", several, workers),
-        "parts": ("out", [*several, "--format", "parquet", "--part-sentences", str(PART_TEXTS)], workers),
+        "one": ([target], 1, 1),
+        "overlap": ([target], workers, 1),
+        "workers": ([target, *several], workers, workers),
+        "parts": (["out", *several, "--format", suffix, "--part-sentences", str(PART_TEXTS)], workers, workers),
     }
     found: dict[str, Run] = {}
     for _ in range(repeats):
-        for name, (target, more, cores) in rows.items():
+        for name, ((place, *more), cores, threads) in rows.items():
             with tempfile.TemporaryDirectory(dir=text.parent) as folder:
-                words = [str(text), str(Path(folder) / target), "--device", "cpu", "--progress", *options, *more]
-                found[name] = min(found.get(name, Run(float("inf"), 0, "")), run(words, cores))
+                words = [str(text), str(Path(folder) / place), "--device", "cpu", "--progress", *options, *more]
+                found[name] = min(found.get(name, Run(float("inf"), 0, "")), run(words, cores, threads))
     return found
 
 
@@ -124,6 +125,7 @@ def main() -> None:
         "--layers", default="mean", help="which are kept: `all` writes three times as much, and the disk may count"
     )
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--suffix", default="parquet", choices=["h5", "parquet", "jsonl"], help="what is written")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
@@ -133,10 +135,10 @@ def main() -> None:
         given = (line for path in options.files for line in read_lines(path, errors="skip"))
         write_text(text, given if options.files else invented_lines(options.tokens), options.tokens)
         same = ["--model", options.model, "--layers", options.layers, "--precision", options.precision]
-        rows = report(measure(text, same, options.workers, options.repeats))
+        rows = report(measure(text, same, options.workers, options.repeats, options.suffix))
     finally:
         shutil.rmtree(folder)
-    print(f"{options.model}, {options.precision}, {options.workers} workers on {options.workers} cores beside one process on one")
+    print(f"{options.model}, {options.precision}, .{options.suffix}: {options.workers} cores beside one")
     print(f"{'':8} {'seconds':>9} {'CPU s':>9} {'speedup':>8}")
     for name, row in rows.items():
         print(f"{name:8} {row['seconds']:9.1f} {row['cpu_s']:9.1f} {row['speedup']:8.2f}   {row['summary']}")

@@ -27,28 +27,25 @@ def test_a_given_text_ends_after_so_many_words(tmp_path: Path) -> None:
 
 
 def test_the_best_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    seconds = {"one": [9.0, 8.0], "workers": [4.0, 5.0], "parts": [2.0, 3.0]}
-    seen: list[tuple[str, int]] = []
+    seconds = {"one": [9.0, 8.0], "overlap": [6.0, 6.5], "workers": [4.0, 5.0], "parts": [2.0, 3.0]}
+    seen: list[tuple[str, int, int]] = []
 
-    def run(words: list[str], cores: int) -> Run:
-        name = "one" if "--workers" not in words else "parts" if "--format" in words else "workers"
-        assert words[words.index("--workers") + 1] == "2" if name != "one" else cores == 1
-        assert Path(words[0]).read_text().split()
-        seen.append((name, cores))
+    def run(words: list[str], cores: int, threads: int) -> Run:
+        several = words[words.index("--workers") + 1 :][:1] if "--workers" in words else []
+        name = ("parts" if "--format" in words else "workers") if several == ["2"] else "one" if cores == 1 else "overlap"
+        assert words[1].endswith("out" if name == "parts" else "out.h5")
+        assert len(Path(words[0]).read_text().split()) == 50
+        seen.append((name, cores, threads))
         return Run(seconds[name].pop(0), 7.0, "as it says")
 
     monkeypatch.setattr(embed_workers, "run", run)
-    monkeypatch.setattr(
-        sys, "argv", ["embed_workers.py", "--tokens", "50", "--repeats", "2", "--json", str(tmp_path / "out.json")]
-    )
+    options = ["--tokens", "50", "--repeats", "2", "--suffix", "h5", "--json", str(tmp_path / "out.json")]
+    monkeypatch.setattr(sys, "argv", ["embed_workers.py", *options])
     embed_workers.main()
-    assert seen == [("one", 1), ("workers", 2), ("parts", 2)] * 2
+    assert seen == [("one", 1, 1), ("overlap", 2, 1), ("workers", 2, 2), ("parts", 2, 2)] * 2
     rows = json.loads((tmp_path / "out.json").read_text())
-    assert {name: (row["seconds"], row["speedup"]) for name, row in rows.items()} == {
-        "one": (8.0, 1.0),
-        "workers": (4.0, 2.0),
-        "parts": (2.0, 4.0),
-    }
+    found = {name: (row["seconds"], row["speedup"]) for name, row in rows.items()}
+    assert found == {"one": (8.0, 1.0), "overlap": (6.0, 8 / 6), "workers": (4.0, 2.0), "parts": (2.0, 4.0)}
     assert "workers        4.0       7.0     2.00   as it says" in capsys.readouterr().out
 
 
@@ -59,7 +56,7 @@ def test_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["embed_workers.py", *options])
     embed_workers.main()
     rows = json.loads(out.read_text())
-    assert set(rows) == {"one", "workers", "parts"}
+    assert set(rows) == {"one", "overlap", "workers", "parts"}
     for row in rows.values():
         assert row["summary"].startswith("3,000 tokens in ")
         assert row["seconds"] > 0
@@ -69,4 +66,4 @@ def test_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_that_fails_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="missing.txt: no such file"):
-        embed_workers.run([str(tmp_path / "missing.txt"), str(tmp_path / "out.h5")], 1)
+        embed_workers.run([str(tmp_path / "missing.txt"), str(tmp_path / "out.h5")], 1, 1)
