@@ -177,8 +177,8 @@ RECORDED = "tests/golden/test_kernel_cases.py"
 
 @pytest.mark.parametrize("name", ["ARM, macOS: a PyTorch without oneDNN", "x86 of 2013"])
 def test_the_engine_on_another_machine(name: str) -> None:
-    chosen = "(layers_and_states and two) or tiny_in_other_precisions"
-    assert run_tests_on(name, "tests/kernels/test_engine.py", RECORDED, "-k", chosen).startswith("5 passed")
+    chosen = "(layers_and_states and two) or tiny"
+    assert run_tests_on(name, "tests/kernels/test_engine.py", RECORDED, "-k", chosen).startswith("6 passed")
 
 
 @pytest.mark.slow
