@@ -25,7 +25,7 @@ ON_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no su
 @pytest.fixture(autouse=True)
 def tests_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a worker is to make is named by its module, which is this one."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
 
 
 def make(factor: int = 1) -> Handler:
@@ -194,10 +194,13 @@ def test_workers_end_when_nobody_is_left_to_ask() -> None:
         "print(*(worker.pid for worker in crew._workers), flush=True)\n"
         "time.sleep(100)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], text=True, **pipes) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
         assert len(workers) == 2
         process.kill()
+        assert process.stderr.read() == ""  # the workers' too, which end without a word
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE]
