@@ -27,7 +27,8 @@ _OUT_OF_MEMORY = (
     "bad_alloc",  # C++
     "could not create a primitive",  # oneDNN, whose operators are used only where they have been seen to work
     "could not execute a primitive",
-    "could not create a memory object",
+    "Broken promise",  # the same, where one thread waits for what another could not make
+    "annot allocate memory",  # the system
 )
 
 

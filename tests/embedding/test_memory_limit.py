@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,16 @@ print(json.dumps(found))
 """
 )
 
+EMBED = (
+    PRELUDE
+    + """
+from elmokit.cli.main import main
+import elmokit.cli.commands.embed, elmokit.embedding.embed
+leave(given["megabytes"])
+sys.exit(main(given["arguments"]))
+"""
+)
+
 
 def run(script: str, **given: Any) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", script, json.dumps(given)]
@@ -75,13 +86,37 @@ def check_that_it_went_on(found: dict[str, Any]) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
-    """All at once: 100,000 tokens, of which each layer has 25 MB and more."""
-    check_that_it_went_on(encode(cells=64, width=32, rows=1000, words=98, megabytes=64))
+    """All at once: 100,000 tokens, whose layers and what they are made of take 180 MB beside what must be left."""
+    check_that_it_went_on(encode(cells=64, width=32, rows=1000, words=98, megabytes=256))
+
+
+def test_where_nothing_fits_there_is_one_error() -> None:
+    found = encode(cells=64, width=32, rows=20, words=20, megabytes=50)
+    assert found["error"] == "MemoryError"
+    assert found["message"].startswith("no room for even 22 tokens at once; free some, or take a smaller model (")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_so_it_is_with_packed_weights_and_with_two_threads(precision: str, threads: int) -> None:
-    shape = {"cells": 1024, "width": 128, "rows": 1500, "words": 38}
-    check_that_it_went_on(encode(**shape, precision=precision, threads=threads, megabytes=200))
+    shape = {"cells": 1024, "width": 128, "rows": 1500, "words": 38, "precision": precision, "threads": threads}
+    check_that_it_went_on(encode(**shape, megabytes=500))
+    assert encode(**shape, megabytes=90)["error"] == "MemoryError"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [1000, 700, 400, 200, 100, 50, 10])
+def test_embed_does_its_work_or_says_in_one_line_why_not(tmp_path: Path, megabytes: int) -> None:
+    text, out = tmp_path / "in.txt", tmp_path / "out.h5"
+    text.write_text("".join(f"word{n} " * (10 + n % 30) + "\n" for n in range(1500)))
+    done = run(EMBED, arguments=["embed", str(text), str(out), "--batch-tokens", "1000000"], megabytes=megabytes)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("elmo: warning: out of memory: going on with")]
+    if done.returncode == 0:
+        assert out.exists()
+    else:
+        assert done.returncode == 2
+        assert lines[-1].startswith("elmo: out of memory: ")
+        assert "Traceback" not in done.stderr
+        assert not out.exists()
+    assert (done.returncode == 0) == (megabytes >= 700)

@@ -21,6 +21,7 @@ from elmokit.errors import is_out_of_memory
 from elmokit.kernels.cpu_lstm import CpuLstm
 from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
 from elmokit.kernels.gpu_words import GpuCharCnn
+from elmokit.kernels.headroom import check_room
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
 from elmokit.kernels.tf32 import tf32_asked_for
@@ -150,7 +151,12 @@ class Engine:
                     _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
 
     def word_vectors(self, chars_UW: Tensor) -> Tensor:
-        """Give the vectors x_UP of distinct words."""
+        """Give the vectors x_UP of distinct words.
+
+        Raises:
+            MemoryError: There is too little for it.
+        """
+        self._check_room(0)
         kernels = self._kernels
         with torch.no_grad(), self._own_types():
             x_UP: Tensor = (self.bilm.words if kernels is None else kernels.words)(chars_UW)
@@ -169,7 +175,12 @@ class Engine:
 
     @torch.no_grad()
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
-        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients. Lengths are best left on the CPU."""
+        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients. Lengths are best left on the CPU.
+
+        Raises:
+            MemoryError: There is too little for them.
+        """
+        self._check_room(x_BTP.nbytes)
         kernels, lengths_here_B = self._kernels, lengths_B.cpu().numpy()
         lengths_B = lengths_B.to(x_BTP.device)
         with self._own_types():
@@ -197,7 +208,11 @@ class Engine:
 
         Returns:
             For each direction the outputs of its layers, and its states after the rows' last tokens.
+
+        Raises:
+            MemoryError: There is too little for them.
         """
+        self._check_room(sum(x_BTP.nbytes for x_BTP in x_SBTP))
         kernels = self._kernels
         with self._own_types():
             if kernels is not None:
@@ -221,9 +236,16 @@ class Engine:
                 after[direction].append(state)
         return [(found, tuple(kept)) for found, kept in zip(outputs, after, strict=True)]
 
+    def _check_room(self, size: int) -> None:
+        """Refuse what would not fit in memory; `size`: of the word vectors, which each layer has some more times."""
+        if self.bilm.device.type == "cpu":
+            check_room((4 + 5 * self.bilm.config.layers) * size)  # measured, for one layer to four
+
     def _kernels_that_fit(self) -> Kernels | None:
         """Prepare the weights; None where the biLM computes by itself, for want of memory too."""
         try:
+            if self.bilm.device.type == "cpu":  # float32 is kept in two forms, in part
+                check_room((2 if self.precision == "float32" else 1) * sum(p.nbytes for p in self.bilm.parameters()))
             return self._make_kernels()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

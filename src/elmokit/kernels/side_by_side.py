@@ -12,11 +12,12 @@ from typing import TypeVar
 
 import torch
 
+from elmokit.kernels.headroom import check_room
+
 Result = TypeVar("Result")
 
-ROOM = 256 << 20
-"""Bytes that must be free for another thread: its stack, a heap of its own, what oneDNN writes of machine code. Where memory
-ends in such a thread, oneDNN ends the process; in the thread of the caller it raises an error."""
+ROOM = 128 << 20
+"""Bytes that another thread takes: its stack, a heap of its own, what oneDNN writes of machine code."""
 
 _THREADS_CHANGE = threading.Lock()
 """PyTorch's number of threads is that of the thread which sets it, and of all that begin later: whoever changes it must be
@@ -49,10 +50,10 @@ def side_by_side(work: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def _room_for_a_thread() -> bool:
-    """Whether the system would give so much: what is taken and given back without being touched costs some microseconds."""
+    """Whether memory has room for another thread."""
     try:
-        torch.empty(ROOM, dtype=torch.uint8)
-    except (MemoryError, RuntimeError):
+        check_room(ROOM)
+    except MemoryError:
         return False
     return True
 
