@@ -165,7 +165,7 @@ def run_tests_on(name: str, *tests: str) -> str:
     script = SCRIPT.format(change=machine.change, precisions=list(PROBES), works=machine.works)
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": machine.instructions}
     result = subprocess.run(
-        [sys.executable, "-c", script, *tests], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+        [sys.executable, "-c", script, *tests], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.strip().splitlines()[-1]
@@ -182,6 +182,7 @@ def test_the_engine_on_another_machine(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_promise_of_the_kernels_on_another_machine(name: str) -> None:
     assert " passed" in run_tests_on(name, *ROOMS, RECORDED)
