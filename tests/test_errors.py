@@ -15,6 +15,8 @@ from elmokit.errors import is_out_of_memory
         RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."),
         RuntimeError("could not create a primitive"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        OSError("unable to mmap 5160184 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
     ],
 )
 def test_libraries_have_many_words_for_it(error: Exception) -> None:

@@ -29,6 +29,7 @@ _OUT_OF_MEMORY = (
     "could not execute a primitive",
     "Broken promise",  # the same, where one thread waits for what another could not make
     "annot allocate memory",  # the system
+    "can't start new thread",  # Python: there is no room for its stack, mostly
 )
 
 
