@@ -25,7 +25,7 @@ import torch
 
 from elmokit import Elmo
 from elmokit.config import ElmoConfig
-from elmokit.kernels.engine import PREPARE_FROM, Engine
+from elmokit.kernels.engine import PREPARE_FROM
 from elmokit.kernels.products import Precision
 from elmokit.pretraining.recipes import PRESETS, PresetName
 from elmokit.text.files import read_lines
@@ -56,8 +56,7 @@ def cut(sentences: Iterator[list[str]], tokens: int) -> Sentences:
 def load(name: str, precision: Precision) -> Elmo:
     """A model, or random weights of a size."""
     if name in RANDOM:
-        elmo = Elmo.from_config(ElmoConfig(bilm=PRESETS[RANDOM[name]]))
-        elmo.engine = Engine(elmo.bilm, precision)
+        elmo = Elmo.from_config(ElmoConfig(bilm=PRESETS[RANDOM[name]]), precision=precision)
     else:
         elmo = Elmo.from_pretrained(name, device="cpu", precision=precision)
     elmo.word_cache = 0

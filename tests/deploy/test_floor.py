@@ -109,6 +109,8 @@ def check_floor(notebook: Notebook) -> None:
 class Counting:
     """A `Product` that checks and notes what it is given."""
 
+    bound = None
+
     def __init__(self, w_KM: Tensor) -> None:
         self.w_KM = w_KM
         self.made: list[tuple[int, bool, int]] = []

@@ -89,7 +89,7 @@ def test_batches_stay_within_budget_and_size(elmo: Elmo, monkeypatch: pytest.Mon
 
 def test_every_token_is_reported_once(elmo: Elmo) -> None:
     done: list[int] = []
-    SentenceEncoder(elmo.engine, elmo.reader, batch_tokens=30, advance=done.append)(SENTENCES)
+    SentenceEncoder(elmo.word_vectors, batch_tokens=30, advance=done.append)(SENTENCES)
     assert sum(done) == sum(map(len, SENTENCES))
     assert len(done) > 3
 
@@ -101,7 +101,7 @@ def test_a_long_sentences_vectors_stay_where_there_is_room_for_them(elmo: Elmo) 
         made.append(np.empty(shape, dtype=np.float32))
         return made[-1]
 
-    long, short = SentenceEncoder(elmo.engine, elmo.reader, layers="all", batch_tokens=300, room=room)([["w"] * 600, ["w"] * 5])
+    long, short = SentenceEncoder(elmo.word_vectors, layers="all", batch_tokens=300, room=room)([["w"] * 600, ["w"] * 5])
     assert [array.shape for array in made] == [(3, 600, 16)]
     assert np.shares_memory(long.numpy(), made[0])
     assert short.untyped_storage().nbytes() == short.nbytes, "a part of a batch does not keep the whole batch alive"

@@ -23,9 +23,9 @@ def leave(megabytes):
     most = int(size.split()[1]) * 1024 + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
-def model(cells, width):
+def model(cells, width, precision="float32"):
     cnn = CharCnnConfig(filters=((1, 16), (2, 16)), highways=1)
-    return Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=cnn, cell_dim=cells, projection_dim=width)))
+    return Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=cnn, cell_dim=cells, projection_dim=width)), precision=precision)
 
 given = json.loads(sys.argv[1])
 torch.set_num_threads(given.get("threads", 1))
@@ -34,8 +34,7 @@ torch.set_num_threads(given.get("threads", 1))
 ENCODE = (
     PRELUDE
     + """
-elmo = model(given["cells"], given["width"])
-elmo.engine = Engine(elmo.bilm, given.get("precision", "float32"))
+elmo = model(given["cells"], given["width"], given.get("precision", "float32"))
 sentences = [[f"w{row}"] * given["words"] for row in range(given["rows"])]
 expected = elmo.encode(sentences[:8])
 found = {}

@@ -122,7 +122,6 @@ def test_what_fails_halfway_leaves_no_wrong_vector(elmo: Elmo) -> None:
         torch.testing.assert_close(table(batch("c d")), expected, atol=1e-6, rtol=0)
 
 
-def test_a_table_has_no_less_than_no_places(elmo: Elmo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elmo, "word_cache", -1)
+def test_a_table_has_no_less_than_no_places(elmo: Elmo) -> None:
     with pytest.raises(ValueError, match="word_cache must be 0 or more, not -1"):
-        elmo.encode("a text")
+        elmo.word_cache = -1

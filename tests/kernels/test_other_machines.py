@@ -18,7 +18,9 @@ from tests.kernels.test_engine import ERROR, SMALL, bilm_of, prepared, run
 
 from elmokit.kernels import products
 from elmokit.kernels.engine import Engine
-from elmokit.kernels.products import Precision, packed_bfloat16_works, packed_float32_works, packed_int8_works
+from elmokit.kernels.float_products import packed_bfloat16_works, packed_float32_works
+from elmokit.kernels.int8_products import X86, packed_int8_works, signed_int8_works
+from elmokit.kernels.products import Precision
 from elmokit.text.batch import word_batch
 
 PROBES: dict[Precision, Callable[[], bool]] = {
@@ -42,7 +44,7 @@ USED_BY: dict[str, list[Precision]] = {
 def _look_again() -> Iterator[None]:
     """Forget afterwards what was found out of a machine that was played."""
     yield
-    for probe in PROBES.values():
+    for probe in (*PROBES.values(), signed_int8_works):
         probe.cache_clear()  # type: ignore[attr-defined]  # they are cached
 
 
@@ -116,6 +118,19 @@ def test_one_operator_is_not_what_it_was(
         check_engine(precision)
 
 
+@pytest.mark.parametrize("instead", [None, has_no_code, gives_nonsense])
+def test_a_single_row_of_bytes_without_its_operator(
+    instead: Callable[..., object] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_int8_works.cache_clear()
+    if instead is None:
+        monkeypatch.delattr(torch, "_int_mm")
+    else:
+        monkeypatch.setattr(torch, "_int_mm", instead)
+    assert not signed_int8_works()
+    check_engine("int8")
+
+
 def test_bytes_are_not_left_to_processors_that_add_them_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     packed_int8_works.cache_clear()
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
@@ -148,9 +163,10 @@ MACHINES = {
 SCRIPT = """
 import sys
 import pytest, torch
-from elmokit.kernels import products
+from elmokit.kernels.float_products import packed_bfloat16_works, packed_float32_works
+from elmokit.kernels.int8_products import packed_int8_works
 {change}
-works = [name for name in {precisions} if getattr(products, f"packed_{{name}}_works")()]
+works = [name for name in {precisions} if globals()[f"packed_{{name}}_works"]()]
 if set(works) - set({works}):
     sys.exit(f"{{works}} works")
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
@@ -160,7 +176,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
 def run_tests_on(name: str, *tests: str) -> str:
     """Run some tests on a machine; gives the last line of what they print."""
     machine = MACHINES[name]
-    if machine.works and platform.machine().lower() not in products.X86:
+    if machine.works and platform.machine().lower() not in X86:
         pytest.skip("this processor cannot play an older one of another kind")
     script = SCRIPT.format(change=machine.change, precisions=list(PROBES), works=machine.works)
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": machine.instructions}

@@ -2,30 +2,34 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmokit.kernels import products
-from elmokit.kernels.products import (
+from elmokit.kernels import int8_products, products
+from elmokit.kernels.float_products import (
+    PackedBFloat16,
+    PackedFloat32,
+    PlainBFloat16,
+    PlainFloat32,
+    SingleFloat32,
+    packed_bfloat16_works,
+    packed_float32_works,
+)
+from elmokit.kernels.int8_products import (
     LEVELS,
     BoundedInt8,
     PackedBytes,
-    PackedFloat32,
-    PlainBFloat16,
     PlainBytes,
-    PlainFloat32,
-    Product,
-    RowInt8,
-    SingleFloat32,
+    SignedBytes,
     Whole,
-    make_product,
-    packed_bfloat16_works,
-    packed_float32_works,
     packed_int8_works,
+    signed_int8_works,
 )
+from elmokit.kernels.products import Product, make_product
 
 BOUND = 3.0
 Make = Callable[[torch.Tensor, torch.Tensor | None, float | None], Product]
@@ -35,12 +39,15 @@ MAKERS: dict[str, Make] = {
     "bfloat16": partial(make_product, precision="bfloat16"),
     "plain bfloat16": lambda w, b, bound: PlainBFloat16(w, b),
     "int8": partial(make_product, precision="int8"),
-    "plain int8": lambda w, b, bound: (
-        RowInt8(PlainBytes(products.whole_numbers(w)), b)
-        if bound is None
-        else BoundedInt8(PlainBytes(products.whole_numbers(w)), b, bound)
-    ),
+    "single int8": partial(make_product, precision="int8", single=True),
+    "plain int8": lambda w, b, bound: plain_int8(w, b, bound),
 }
+
+
+def plain_int8(w: torch.Tensor, b: torch.Tensor | None, bound: float | None) -> Product:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8_products, "bytes_times", PlainBytes)
+        return make_product(w, b, bound, "int8")
 
 
 def steps(name: str, x: torch.Tensor, bound: float | None) -> float:
@@ -84,7 +91,7 @@ def test_equal_to_the_plain_product(name: str, rows: int, inputs: int, outputs: 
 
 @settings(max_examples=20)
 @given(rows=st.integers(2, 40), outputs=st.sampled_from([8, 33, 64]), bounded=st.booleans(), seed=st.integers(0, 99))
-@pytest.mark.parametrize("name", ["int8", "plain int8"])
+@pytest.mark.parametrize("name", ["int8", "single int8", "plain int8"])
 def test_an_int8_row_is_the_same_alone_bit_for_bit(name: str, rows: int, outputs: int, bounded: bool, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     x, w, b = (torch.randn(*shape, generator=draw) for shape in ((rows, 48), (48, outputs), (outputs,)))
@@ -107,12 +114,6 @@ def test_a_single_row_in_float32_has_weights_of_its_own_layout() -> None:
     for rows in (x, x[:1]):
         torch.testing.assert_close(product.times(product.prepare(rows)), rows @ w + b)
         torch.testing.assert_close(product.onto(torch.ones(len(rows), 5), rows), rows @ w + 1)
-
-
-def test_what_lies_outside_a_bound_is_clipped() -> None:
-    product: Product = make_product(torch.eye(3), None, 1.0, "int8")
-    found = product.times(product.prepare(torch.tensor([[5.0, -70.0, 0.5]])))
-    torch.testing.assert_close(found, torch.tensor([[1.0, -1.0, 0.5]]), atol=1 / 127, rtol=0)
 
 
 @pytest.mark.parametrize("bound", [None, 2.0])
@@ -152,35 +153,45 @@ def test_where_an_operator_is_missing_the_plain_product_takes_its_place(precisio
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
 
     with monkeypatch.context() as patch:
-        for packed in (products.PackedFloat32, products.PackedBFloat16, PackedBytes):
+        for packed in (PackedFloat32, PackedBFloat16, PackedBytes):
             patch.setattr(packed, "__init__", missing)
         probe.cache_clear()
         patch.setattr(products, "WORTH_PACKING", 0)
         product = MAKERS[precision](torch.eye(4), None, 1.0)
-        assert isinstance(product.weights if isinstance(product, BoundedInt8) else product, plain)
+        assert isinstance(product.many if isinstance(product, BoundedInt8) else product, plain)
         found = product.times(product.prepare(torch.full((1, 4), 0.5)))
     probe.cache_clear()
     torch.testing.assert_close(found, torch.full((1, 4), 0.5), atol=1 / 127, rtol=0)
 
 
-def test_an_operator_that_overflows_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_row_of_bytes_goes_its_own_way() -> None:
+    product = make_product(torch.eye(4), None, 1.0, "int8", single=True)
+    assert isinstance(product, BoundedInt8)
+    forms = [product.prepare(torch.zeros(rows, 4)).dtype for rows in (1, 2)]
+    assert forms == [torch.int8 if signed_int8_works() else torch.uint8, torch.uint8]
+
+
+@pytest.mark.parametrize(("kind", "probe"), [(PackedBytes, packed_int8_works), (SignedBytes, signed_int8_works)])
+def test_an_operator_that_overflows_is_found_out(kind: Any, probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on processors that add pairs of products in 16 bits."""
 
-    class Saturating(PackedBytes):
-        def times(self, q_NK: torch.Tensor, scale: float) -> torch.Tensor:
-            return super().times(q_NK, scale).clamp(-(2**15), 2**15)
+    class Saturating(kind):  # type: ignore[misc]  # of either kind
+        def times(self, q_NK: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = super().times(q_NK)
+            return found.clamp(-(2**15), 2**15)
 
-    if not packed_int8_works():
-        pytest.skip("this processor has no packed int8 to spoil")
-    monkeypatch.setattr(products, "PackedBytes", Saturating)
-    packed_int8_works.cache_clear()
-    assert not packed_int8_works()
-    packed_int8_works.cache_clear()
+    if not probe():
+        pytest.skip("this processor has no such product to spoil")
+    monkeypatch.setattr(int8_products, kind.__name__, Saturating)
+    probe.cache_clear()
+    assert not probe()
+    probe.cache_clear()
 
 
-def test_packed_bytes_are_exact_at_their_largest() -> None:
-    if not packed_int8_works():
+def test_bytes_are_exact_at_their_largest() -> None:
+    if not (packed_int8_works() and signed_int8_works()):
         pytest.skip("this processor has no packed int8")
     whole = Whole(torch.full((8, 4096), -LEVELS, dtype=torch.int8), torch.full((8,), 2.0))
-    found = PackedBytes(whole).times(torch.full((2, 4096), 255, dtype=torch.uint8), 0.5)
-    assert torch.equal(found, torch.full((2, 8), -127.0 * 127 * 4096))
+    expected = torch.full((1, 8), -127.0 * 127 * 4096 * 2)
+    assert torch.equal(PackedBytes(whole).times(torch.full((1, 4096), 255, dtype=torch.uint8)), expected)
+    assert torch.equal(SignedBytes(whole).times(torch.full((1, 4096), 127, dtype=torch.int8)), expected)

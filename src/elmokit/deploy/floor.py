@@ -131,6 +131,8 @@ class _NotedLayer:
 class _Noting:
     """A `Product` that only notes. The shapes are right, and so is what the run does with them."""
 
+    bound = None
+
     def __init__(self, notebook: Notebook, matrix: int, outputs: int) -> None:
         self.notebook, self.matrix, self.outputs = notebook, matrix, outputs
 
@@ -193,17 +195,20 @@ _Ready = list[tuple[Callable[..., Tensor], tuple[Tensor, ...]]]
 
 def _ready(calls: Sequence[Call], matrices: Sequence[Matrix], products: Sequence[Product]) -> _Ready:
     """Make the inputs of some calls, in buffers of their own, and give functions with their arguments."""
-    most: dict[int, int] = {}
-    for call in calls:
-        most[call.matrix] = max(most.get(call.matrix, 0), call.rows)
+    most: dict[tuple[int, bool], int] = {}
+    for call in calls:  # a single row has a form of its own
+        most[call.matrix, call.rows == 1] = max(most.get((call.matrix, call.rows == 1), 0), call.rows)
     x_of = {
-        matrix: products[matrix].prepare(torch.rand(rows, len(matrices[matrix].w_KM)) * 2 - 1) for matrix, rows in most.items()
+        (matrix, one): products[matrix].prepare(torch.rand(rows, len(matrices[matrix].w_KM)) * 2 - 1)
+        for (matrix, one), rows in most.items()
     }
-    y_of = {call.matrix: torch.zeros(most[call.matrix], matrices[call.matrix].w_KM.shape[1]) for call in calls if call.onto}
+    summed = {(call.matrix, call.rows == 1) for call in calls if call.onto}
+    y_of = {key: torch.zeros(most[key], matrices[key[0]].w_KM.shape[1]) for key in summed}
     ready: _Ready = []
     for matrix, rows, onto, *_ in calls:
-        x_NK = x_of[matrix][:rows]
-        ready.append((products[matrix].onto, (y_of[matrix][:rows], x_NK)) if onto else (products[matrix].times, (x_NK,)))
+        key = (matrix, rows == 1)
+        x_NK = x_of[key][:rows]
+        ready.append((products[matrix].onto, (y_of[key][:rows], x_NK)) if onto else (products[matrix].times, (x_NK,)))
     return ready
 
 

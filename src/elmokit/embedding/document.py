@@ -15,9 +15,7 @@ from elmokit.config import ElmoConfig
 from elmokit.embedding.layers import Layers
 from elmokit.embedding.room import NpyFile
 from elmokit.embedding.windows import ReadForms, Words, read_in_windows
-from elmokit.embedding.words import PLACES, WordVectors
-from elmokit.kernels.engine import Engine
-from elmokit.text.readers import WordReader
+from elmokit.embedding.words import WordVectors
 from elmokit.text.sentences import iterate_sentences
 from elmokit.text.tokenizers import get_tokenizer
 
@@ -68,27 +66,23 @@ def _words(sentence: object, number: int) -> Words:
 
 @torch.no_grad()
 def embed_document(
-    engine: Engine,
-    reader: WordReader,
+    word_vectors: WordVectors,
     sentences: Iterable[Words],
     *,
     layers: Layers,
     window: int,
     out: Any,
     read_forms: ReadForms = list,
-    word_cache: int = PLACES,
 ) -> Any:
     """Compute the vectors of all tokens, the state carried from sentence to sentence.
 
     Args:
-        engine: What runs the model.
-        reader: How it reads words.
+        word_vectors: What gives words' vectors, whose engine runs the model.
         sentences: Words; they are gone through several times.
         layers: Which layers.
         window: Tokens and marks computed at once.
         out: The path of a `.npy` file, an array-like of the result's shape, or None for an array of its own.
         read_forms: Gives words the form which the model reads; by default they have it.
-        word_cache: Words whose vectors are kept from window to window; 0 for none.
 
     Returns:
         (N, D), or (L, N, D) for all layers: the array, `out`, or the file memory-mapped.
@@ -99,13 +93,12 @@ def embed_document(
     if window < 1:
         raise ValueError(f"window must be 1 or more, not {window}")
     tokens = sum(map(len, sentences))
-    config = engine.bilm.config
+    config = word_vectors.engine.bilm.config
     shape = (config.layers + 1, tokens, config.dim) if layers == "all" else (tokens, config.dim)
-    engine.expect(tokens)
+    word_vectors.engine.expect(tokens)
 
     def fill(array: Any) -> Any:
-        words = WordVectors(engine, reader, word_cache)
-        read_in_windows(engine, words, sentences, array, layers=layers, window=window, read_forms=read_forms)
+        read_in_windows(word_vectors, sentences, array, layers=layers, window=window, read_forms=read_forms)
         return array
 
     if out is None:

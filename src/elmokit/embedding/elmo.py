@@ -28,7 +28,7 @@ from elmokit.embedding.layers import Layers, Pooling, check_layers, check_poolin
 from elmokit.embedding.predicting import Predicting
 from elmokit.embedding.similarity import cosines
 from elmokit.embedding.spans import Span, tokens_of_spans
-from elmokit.embedding.words import PLACES
+from elmokit.embedding.words import WordVectors
 from elmokit.kernels.device import choose_device
 from elmokit.kernels.engine import Engine
 from elmokit.kernels.products import Precision, check_precision
@@ -53,14 +53,12 @@ class Elmo(Predicting):
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "cpu", precision: Precision = "float32") -> None:
         self.bilm = build_bilm(checkpoint).to(device)
         """The network, in evaluation mode."""
-        self.engine = Engine(self.bilm, precision)
-        """What runs the network to make vectors."""
         self.checkpoint = dataclasses.replace(checkpoint, bilm={})
         """What else came with the model: vocabulary, head, layer means, card. The weights are in `bilm` alone."""
         self.reader = checkpoint.reader
         """How it reads words."""
-        self.word_cache = PLACES
-        """How many words' vectors each call keeps from batch to batch, those used last; 0 for none. Results do not change."""
+        self.word_vectors = WordVectors(Engine(self.bilm, precision), self.reader)
+        """Makes words' vectors, and remembers those used last."""
 
     def __repr__(self) -> str:
         return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device})"
@@ -99,9 +97,9 @@ class Elmo(Predicting):
         return cls(load_checkpoint(name_or_path, source), place, precision)
 
     @classmethod
-    def from_config(cls, config: ElmoConfig, seed: int = 0) -> Self:
-        """Make a model with random weights: for tests, and as a baseline."""
-        return cls(random_checkpoint(config, seed))
+    def from_config(cls, config: ElmoConfig, seed: int = 0, precision: Precision = "float32") -> Self:
+        """Make a model with random weights, on the CPU: for tests, and as a baseline."""
+        return cls(random_checkpoint(config, seed), precision=precision)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a model folder: the weights as they are now, and all else that came with the model.
@@ -125,6 +123,20 @@ class Elmo(Predicting):
     def num_layers(self) -> int:
         """L: layers to choose from, the word vectors (layer 0) counted."""
         return self.config.bilm.layers + 1
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the network to make vectors."""
+        return self.word_vectors.engine
+
+    @property
+    def word_cache(self) -> int:
+        """How many words' vectors are kept, from call to call, those used last: 20,000; 0 for none. Results do not change."""
+        return self.word_vectors.places
+
+    @word_cache.setter
+    def word_cache(self, places: int) -> None:
+        self.word_vectors = WordVectors(self.engine, self.reader, places)
 
     @property
     def device(self) -> torch.device:
@@ -317,10 +329,8 @@ class Elmo(Predicting):
             ValueError: An option, document or `out` of the wrong kind.
         """
         check_layers(layers, self.num_layers)
-        sentences, read_forms, cache = document_sentences(document, self.config), self.collate.read_forms, self.word_cache
-        return embed_document(
-            self.engine, self.reader, sentences, layers=layers, window=window, out=out, read_forms=read_forms, word_cache=cache
-        )
+        sentences, read_forms = document_sentences(document, self.config), self.collate.read_forms
+        return embed_document(self.word_vectors, sentences, layers=layers, window=window, out=out, read_forms=read_forms)
 
     def similarity(
         self, a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, center: bool = True, *, layers: Layers = "mean"
@@ -382,16 +392,8 @@ class Elmo(Predicting):
         """What runs one call."""
         check_layers(layers, self.num_layers)
         on = self.device if convert_to_tensor else torch.device("cpu")
-        engine, reader, cache = self.engine, self.reader, self.word_cache
         return SentenceEncoder(
-            engine,
-            reader,
-            layers=layers,
-            batch_tokens=batch_tokens,
-            batch_size=batch_size,
-            finish=finish,
-            on=on,
-            word_cache=cache,
+            self.word_vectors, layers=layers, batch_tokens=batch_tokens, batch_size=batch_size, finish=finish, on=on
         )
 
     def _run(self, encoder: SentenceEncoder, sentences: list[list[str]], show_progress_bar: bool | None) -> list[Tensor]:

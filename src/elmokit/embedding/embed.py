@@ -37,7 +37,7 @@ from elmokit.embedding.progress import Progress, Step
 from elmokit.embedding.room import room_in
 from elmokit.embedding.rows import Row, read_rows
 from elmokit.embedding.targets import FORMATS, check_target
-from elmokit.embedding.words import PLACES
+from elmokit.embedding.words import PLACES, WordVectors
 from elmokit.embedding.workers import Ask, Crew, Handler, Note
 from elmokit.kernels.products import Precision
 from elmokit.text.tokenizers import Token, get_tokenizer
@@ -184,13 +184,11 @@ class _Job:
         self.read_forms = elmo.collate.read_forms
         pooled = options.pooling == "mean"
         self.encoder = SentenceEncoder(
-            elmo.engine,
-            elmo.reader,
+            WordVectors(elmo.engine, elmo.reader, options.word_cache),
             layers=self.layers,
             batch_tokens=options.batch_tokens,
             finish=_pooled if pooled else keep_vectors if apart else _uncopied,
             room=room_in(target if options.format else target.parent),
-            word_cache=options.word_cache,
         )
         self.open_writer = FORMATS[kind]
         layers, ids = elmo.num_layers if self.layers == "all" else None, options.id_column is not None

@@ -14,11 +14,9 @@ from torch import Tensor
 
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.windows import read_in_windows
-from elmokit.embedding.words import PLACES, WordVectors
+from elmokit.embedding.words import WordVectors
 from elmokit.errors import is_out_of_memory
-from elmokit.kernels.engine import Engine
 from elmokit.text.batch import token_budget_batches, word_batch
-from elmokit.text.readers import WordReader
 
 SMALLEST_WINDOW = 256
 """Tokens that any machine can read at once; where they do not fit, nothing does."""
@@ -48,8 +46,7 @@ class SentenceEncoder:
     halves, with a warning.
 
     Args:
-        engine: What runs the model.
-        reader: How it reads words.
+        word_vectors: What gives words' vectors, whose engine runs the model.
         layers: Which layers.
         batch_tokens: The budget: rows × longest row of a batch, marks counted.
         batch_size: Sentences of a batch at the most; None for no limit.
@@ -57,16 +54,14 @@ class SentenceEncoder:
         on: The device on which vectors are handed to `finish`.
         room: Makes the array for the vectors of a sentence that is read in windows.
         advance: Called with the tokens done after each batch.
-        word_cache: Words whose vectors are kept from batch to batch; 0 for none.
 
     Raises:
-        ValueError: A budget or size below 1, or a cache below 0.
+        ValueError: A budget or size below 1.
     """
 
     def __init__(
         self,
-        engine: Engine,
-        reader: WordReader,
+        word_vectors: WordVectors,
         *,
         layers: Layers = "mean",
         batch_tokens: int = 8192,
@@ -75,11 +70,10 @@ class SentenceEncoder:
         on: torch.device | str = "cpu",
         room: Callable[[tuple[int, ...]], NDArray[np.float32]] = plain_array,
         advance: Callable[[int], object] = lambda tokens: None,
-        word_cache: int = PLACES,
     ) -> None:
         token_budget_batches([], batch_tokens, batch_size)  # refuses a wrong budget or size before anything is done
-        self.engine = engine
-        self.word_vectors = WordVectors(engine, reader, word_cache)
+        self.word_vectors = word_vectors
+        self.engine = word_vectors.engine
         self.layers = layers
         self.batch_tokens = batch_tokens
         self.batch_size = batch_size
@@ -150,5 +144,5 @@ class SentenceEncoder:
         config = self.engine.bilm.config
         shape = (len(words), config.dim)
         out = self.room((config.layers + 1, *shape) if self.layers == "all" else shape)
-        read_in_windows(self.engine, self.word_vectors, [words], out, layers=self.layers, window=window)
+        read_in_windows(self.word_vectors, [words], out, layers=self.layers, window=window)
         return torch.from_numpy(out).to(self.on)

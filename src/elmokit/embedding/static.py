@@ -167,7 +167,7 @@ def _averages(
         return x_TD.new_empty(0)
 
     encoder = SentenceEncoder(
-        elmo.engine, elmo.reader, layers=options.layers, batch_tokens=options.batch_tokens, finish=add, room=room_in(folder)
+        elmo.word_vectors, layers=options.layers, batch_tokens=options.batch_tokens, finish=add, room=room_in(folder)
     )
     gathered = 0
     for sentence in sentences:

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from elmokit.embedding.layers import Layers, select_layers
 from elmokit.embedding.words import WordVectors
-from elmokit.kernels.engine import Engine
 from elmokit.model.bilm import StackState
 from elmokit.text.batch import word_batch
 from elmokit.text.vocabulary import BOS, EOS
@@ -62,7 +61,6 @@ ReadForms = Callable[[list[list[str]]], Sequence[Words]]
 
 @torch.no_grad()
 def read_in_windows(
-    engine: Engine,
     word_vectors: WordVectors,
     sentences: Iterable[Words],
     out: Any,
@@ -74,8 +72,7 @@ def read_in_windows(
     """Compute the vectors of a text's tokens into an array.
 
     Args:
-        engine: What runs the model.
-        word_vectors: What gives its words' vectors.
+        word_vectors: What gives words' vectors, whose engine runs the model.
         sentences: What to read, marks round each; both directions' states are carried through all of it. It is gone
             through twice at the same time.
         out: Array-like of shape (N, 2P), or (L, N, 2P) for all layers; slices of it are assigned to.
@@ -83,6 +80,7 @@ def read_in_windows(
         window: Tokens and marks that each direction reads at once.
         read_forms: Gives words the form which the model reads; by default they have it.
     """
+    engine = word_vectors.engine
     width = engine.bilm.config.output_dim
     states: list[StackState | None] = [None, None]
     for places_ST in zip(_windows(forward_order(sentences), window), _windows(backward_order(sentences), window), strict=True):

@@ -1,13 +1,14 @@
 """Word vectors of batches, each word's computed once as long as it is remembered.
 
 Half of the words of a text are repeats, across batches too, and a word's vector depends on the word alone. So a
-bounded table keeps those used last. It lives as long as one job (a call, a file), so that weights which change in
-between can never meet vectors of the old ones.
+bounded table keeps those used last, as long as the engine computes with the same weights in the same way.
 
 U distinct words of a batch, W ids of a word (its characters, mostly), P width, N rows of the table so far.
 """
 
+import threading
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ WORDS_AT_ONCE = 2048
 
 
 class WordVectors:
-    """The network that makes word vectors, with a memory of the words used last. For one thread.
+    """The network that makes word vectors, with a memory of the words used last. Threads wait for each other.
 
     Args:
         engine: What computes a word's vector.
@@ -38,17 +39,34 @@ class WordVectors:
         if places < 0:
             raise ValueError(f"word_cache must be 0 or more, not {places}")
         self.engine = engine
+        """What computes them."""
         self.reader = reader
+        """How the model reads words."""
         self.places = places
+        """How many words are remembered."""
         self.asked = 0
         """Distinct words of all batches so far."""
         self.hits = 0
         """Those of them that an earlier batch had left in the table."""
         self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's ids → its row; the first was used longest ago
         self.table_NP: Tensor | None = None
+        self._version = engine.version
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes begin with an empty table."""
+        return WordVectors, (self.engine, self.reader, self.places)
 
     def __call__(self, batch: WordBatch) -> Tensor:
         """Give the vectors x_BTP of a batch's words; what stands past a sentence's end is any word's."""
+        with self._lock:
+            if self._version != self.engine.version:
+                self.place_of.clear()
+                self._version = self.engine.version
+            return self._vectors_of(batch)
+
+    def _vectors_of(self, batch: WordBatch) -> Tensor:
+        """Look known words up, and compute the others."""
         device = self.engine.bilm.device
         keys = [row.tobytes() for row in batch.chars_UW]
         new = [u for u, key in enumerate(keys) if key not in self.place_of]

@@ -103,6 +103,8 @@ class _Direction:
             return y_TBP[:, back_B], LstmState(*(part[back_B] for part in after))
         y_TBP = x_TBD.new_zeros(steps, rows, self.width)
         h_BP, c_BH = state.h_BP.clone(), -state.c_BH
+        if self.from_output.bound is not None:  # what is read next keeps it by itself
+            h_BP.clamp_(-self.from_output.bound, self.from_output.bound)
         blocks = -(-rows // ROWS)
         for block in range(blocks):
             part = slice(rows * block // blocks, rows * (block + 1) // blocks)

@@ -115,6 +115,8 @@ class Engine:
         check_precision(precision)
         self.bilm = bilm
         self.precision: Precision = precision
+        self.version = 0
+        """Another whenever weights have changed or been prepared: with it what was computed before is out of date."""
         self.preparing_s = 0.0
         """Seconds that preparing the weights took; 0 before."""
         self._prepare = prepare
@@ -141,12 +143,14 @@ class Engine:
             weights = _identity(self.bilm)
             if weights != self._weights:
                 self._kernels, self._weights, self._expected, self._too_large = None, weights, 0, False
+                self.version += 1
             self._expected += tokens
             worth = (self.precision != "float32" or self._expected >= PREPARE_FROM) and not self._too_large
             if self._kernels is None and worth and all(p.dtype == torch.float32 for p in self.bilm.parameters()):
                 began = time.perf_counter()
                 self._kernels = self._kernels_that_fit()
                 if self._kernels is not None:
+                    self.version += 1
                     self.preparing_s = time.perf_counter() - began
                     _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
 

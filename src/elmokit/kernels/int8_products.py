@@ -1,0 +1,242 @@
+"""Prepared matrices in int8: `Product`s of `products.py`.
+
+    W_kn = s_n · w_kn with whole w in ±127 and a scale for each column;   x = r · q with whole q in ±127
+
+PyTorch's operators for bytes are private to its builds: each is tried once, against the plain product, and left alone where
+it is missing, wrong or known to be slow (ARM, macOS, processors without these instructions).
+Shapes: N rows, K inputs, M outputs.
+"""
+
+import platform
+from functools import cache
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from elmokit.kernels.float_products import ABSENT, ROWS_HINT
+
+LEVELS = 127
+"""Whole numbers of int8 on each side of 0."""
+ZERO_POINT = 128
+"""What is added to them for products of many rows, since the processor multiplies unsigned by signed bytes."""
+X86 = ("x86_64", "amd64")
+"""How Linux and macOS, and Windows, call the processors whose products of bytes are fast."""
+ROUNDS = 3 << 22
+"""From 2^23 on float32 has whole numbers alone. A small number is rounded, half to even, by adding this, and then stands in
+the lowest bits: it is had by reading them, with no pass for rounding and none for cutting down."""
+
+
+class Whole(NamedTuple):
+    """W as whole numbers and scales."""
+
+    w_MK: Tensor
+    """int8, a row for each output."""
+    scale_M: Tensor
+    """What a row is multiplied with to give W's column, or that and the inputs' scale."""
+
+
+def whole_numbers(w_KM: Tensor) -> Whole:
+    """Round each output's weights to ±127 steps of its own."""
+    w_MK = w_KM.t().contiguous()
+    scale_M = _largest(w_MK) / LEVELS
+    return Whole((w_MK / scale_M[:, None]).round_().to(torch.int8), scale_M)
+
+
+def _largest(x_NK: Tensor) -> Tensor:
+    """The largest number of each row, whatever its sign; above 0."""
+    low_N, high_N = torch.aminmax(x_NK, dim=1)
+    return torch.maximum(high_N, -low_N).clamp_min_(_not_zero(0.0))
+
+
+def _not_zero(bound: float) -> float:
+    """Give a bound whose steps float32 can tell from 0."""
+    return max(bound, torch.finfo(torch.float32).tiny * LEVELS)
+
+
+class BytesTimes(Protocol):
+    """Products of rows of whole numbers."""
+
+    def times(self, q_NK: Tensor) -> Tensor:
+        """Give q W as float32."""
+
+    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
+        """Add q W to y in place."""
+
+
+class PlainBytes:
+    """What any PyTorch can do: the same whole numbers, multiplied as float32. It saves neither memory nor time.
+
+    Whole numbers are bytes with `ZERO_POINT` added.
+    """
+
+    def __init__(self, whole: Whole) -> None:
+        self.w_KM, self.scale_M = whole.w_MK.t().to(torch.float32).contiguous(), whole.scale_M
+
+    def times(self, q_NK: Tensor) -> Tensor:
+        """Give q W."""
+        return ((q_NK.float() - ZERO_POINT) @ self.w_KM).mul_(self.scale_M)
+
+    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
+        """Add q W to y in place."""
+        return y_NM.add_(self.times(q_NK))
+
+
+class PackedBytes:
+    """oneDNN's product of bytes over weights in its own layout. Whole numbers are bytes with `ZERO_POINT` added."""
+
+    def __init__(self, whole: Whole) -> None:
+        self.packed = torch.ops.onednn.qlinear_prepack(whole.w_MK, [ROWS_HINT, whole.w_MK.shape[1]])
+        self.scale_M = whole.scale_M
+        self.zero_M = torch.zeros(len(whole.scale_M), dtype=torch.long)
+
+    def times(self, q_NK: Tensor) -> Tensor:
+        """Give q W."""
+        weights = (self.packed, self.scale_M, self.zero_M)
+        y_NM: Tensor = torch.ops.onednn.qlinear_pointwise(
+            q_NK, 1.0, ZERO_POINT, *weights, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return y_NM
+
+    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
+        """Add q W to y in place: the sum is made on the way out of the product."""
+        weights = (self.packed, self.scale_M, self.zero_M)
+        sum_NM: Tensor = torch.ops.onednn.qlinear_pointwise.binary(
+            q_NK, 1.0, ZERO_POINT, *weights, y_NM, None, 1.0, 0, torch.float32, 1.0, 0, "sum", 1.0, "none", [], ""
+        )
+        return sum_NM
+
+
+class SignedBytes:
+    """PyTorch's product of signed bytes over weights as they are, for a single row: half of what a call of `PackedBytes` takes.
+
+    The same numbers, bit for bit. Of two rows on it is slower.
+    """
+
+    def __init__(self, whole: Whole) -> None:
+        self.w_KM, self.scale_M = whole.w_MK.t(), whole.scale_M
+
+    def times(self, q_NK: Tensor) -> Tensor:
+        """Give q W."""
+        return torch._int_mm(q_NK, self.w_KM) * self.scale_M
+
+    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
+        """Add q W to y in place; multiplied first and then added, as `PackedBytes` does."""
+        return y_NM.add_(self.times(q_NK))
+
+
+class BoundedInt8:
+    """int8 for inputs that keep a bound, as what was clipped does: one scale for all rows, exact in range.
+
+    Inputs must keep it: what lies outside gives numbers without a meaning.
+
+    Args:
+        w_KM: W.
+        b_M: b.
+        bound: The bound.
+        single: Whether single rows come often. The matrix is then kept as it is too.
+    """
+
+    def __init__(self, w_KM: Tensor, b_M: Tensor | None, bound: float, single: bool = False) -> None:
+        self.b_M, self.bound = b_M, bound
+        scale = _not_zero(bound) / LEVELS
+        self.steps = 1 / scale
+        # Tensors, so that scaling and adding are one pass.
+        self.rounds = torch.tensor(ROUNDS, dtype=torch.float32)
+        self.rounds_unsigned = torch.tensor(ROUNDS + ZERO_POINT, dtype=torch.float32)
+        whole = whole_numbers(w_KM)
+        whole = whole._replace(scale_M=whole.scale_M * scale)
+        self.many = bytes_times(whole)
+        signed = single and len(w_KM) > 1 and signed_int8_works()  # of a single input PyTorch 2.13 gives wrong products
+        self.one = SignedBytes(whole) if signed else None
+
+    def prepare(self, x_NK: Tensor) -> Tensor:
+        """Round x: a single row to signed bytes, others to bytes with `ZERO_POINT` added."""
+        if self.one is not None and len(x_NK) == 1:
+            return torch.add(self.rounds, x_NK, alpha=self.steps).view(torch.int32).to(torch.int8)
+        return torch.add(self.rounds_unsigned, x_NK, alpha=self.steps).view(torch.int32).to(torch.uint8)
+
+    def times(self, x_NK: Tensor) -> Tensor:
+        """Give x W + b."""
+        y_NM = self._weights(x_NK).times(x_NK)
+        return y_NM if self.b_M is None else y_NM.add_(self.b_M)
+
+    def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
+        """Add x W to y in place."""
+        return self._weights(x_NK).onto(y_NM, x_NK)
+
+    def _weights(self, x_NK: Tensor) -> BytesTimes:
+        """Give W in the form for which x was prepared."""
+        return self.one if self.one is not None and x_NK.dtype == torch.int8 else self.many
+
+
+class RowInt8:
+    """int8 for inputs of any size: a scale for each row.
+
+    Args:
+        w_KM: W.
+        b_M: b.
+    """
+
+    bound = None
+
+    def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
+        self.weights, self.b_M = bytes_times(whole_numbers(w_KM)), b_M
+
+    def prepare(self, x_NK: Tensor) -> Tensor:
+        """Give x as it is: bytes and scales, which belong together, are made by `times`."""
+        return x_NK
+
+    def times(self, x_NK: Tensor) -> Tensor:
+        """Give x W + b."""
+        y_NM, scale_N1 = self._unscaled(x_NK)
+        return y_NM.mul_(scale_N1) if self.b_M is None else torch.addcmul(self.b_M, y_NM, scale_N1, out=y_NM)
+
+    def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
+        """Add x W to y in place."""
+        return y_NM.addcmul_(*self._unscaled(x_NK))
+
+    def _unscaled(self, x_NK: Tensor) -> tuple[Tensor, Tensor]:
+        """Give q W of each row's whole numbers, and the rows' scales."""
+        scale_N1 = _largest(x_NK)[:, None] / LEVELS
+        q_NK = (x_NK / scale_N1).add_(ROUNDS + ZERO_POINT).view(torch.int32).to(torch.uint8)
+        return self.weights.times(q_NK), scale_N1
+
+
+def bytes_times(whole: Whole) -> BytesTimes:
+    """Prepare whole numbers for this machine."""
+    return PackedBytes(whole) if packed_int8_works() else PlainBytes(whole)
+
+
+@cache
+def packed_int8_works() -> bool:
+    """Whether oneDNN's product of bytes is there and exact: some processors overflow where all numbers are large.
+
+    Elsewhere than on x86 it is exact, but may be a hundred times slower than it could: oneDNN 3.7, for one, has no code of
+    its own for unsigned bytes on ARM (pytorch/pytorch pull request 147337).
+    """
+    q_NK = torch.tensor([0, 1, ZERO_POINT, 255], dtype=torch.uint8)[:, None].expand(4, 64).contiguous()
+    return _exact(PackedBytes, q_NK, q_NK)
+
+
+@cache
+def signed_int8_works() -> bool:
+    """Whether PyTorch's product of a row of signed bytes is there and exact."""
+    return all(
+        _exact(SignedBytes, torch.full((1, 64), q, dtype=torch.int8), torch.full((1, 64), q + ZERO_POINT, dtype=torch.uint8))
+        for q in (LEVELS, -LEVELS)
+    )
+
+
+def _exact(kind: type[PackedBytes | SignedBytes], q_NK: Tensor, plain_NK: Tensor) -> bool:
+    """Whether products over the largest weights are exact; `plain_NK`: the whole numbers in the form of `PlainBytes`."""
+    if platform.machine().lower() not in X86:
+        return False
+    largest = Whole(torch.full((32, 64), LEVELS, dtype=torch.int8), torch.ones(32, dtype=torch.float32))
+    try:
+        weights = kind(largest)
+        found = weights.times(q_NK), weights.onto(torch.ones(len(q_NK), 32, dtype=torch.float32), q_NK)
+    except ABSENT:
+        return False
+    exact = PlainBytes(largest).times(plain_NK)
+    return torch.equal(found[0], exact) and torch.equal(found[1], exact + 1)
