@@ -1,13 +1,14 @@
 """The character network of `model/char_cnn.py` with prepared weights, for many words.
 
-Words of about the same length go together, so that none is convolved over another's padding: a word of n characters has
-n windows with something in them and one of padding alone, whatever room the model has for longer words. All filters are
+Words of about the same length go together, so that few windows are of padding alone: a word of n characters has n with
+something in them and one of padding, whatever room the model has for longer words. All filters are
 columns of one matrix over the window of the widest (a narrower filter's further rows are 0), so that a block of words is
 one product, one maximum, and one product for each highway. The same numbers as the network's, to rounding.
 Shapes: U words, W characters, N windows of a word, E character dimension, K = E · widest filter, F filters of all widths.
 """
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,6 @@ WORDS_AT_ONCE = 256
 """Words that go through the highways together."""
 WINDOWS_AT_ONCE = 256
 """Windows that are multiplied together: 2 MB of results at the published sizes."""
-WINDOWS_STEP = 2
-"""Windows of a word are a multiple of this: fewer, larger products for a few windows of padding alone."""
 
 
 class FastCharCnn:
@@ -48,23 +47,21 @@ class FastCharCnn:
 
     def __call__(self, chars_UW: Tensor) -> Tensor:
         """Give the vectors x_UP of words with character ids `chars_UW`; x_UF without a projection."""
-        x_UF = self._features(chars_UW)
-        return torch.cat([self._finish(x_NF) for x_NF in torch.split(x_UF, WORDS_AT_ONCE)])
+        windows_U, order_U = torch.sort((chars_UW != self.network.config.padding).sum(1) + 1)
+        x_UF = self._features(chars_UW[order_U], windows_U.tolist())
+        sorted_UP = torch.cat([self._finish(x_NF) for x_NF in torch.split(x_UF, WORDS_AT_ONCE)])
+        return torch.empty_like(sorted_UP).index_copy_(0, order_U, sorted_UP)
 
-    def _features(self, chars_UW: Tensor) -> Tensor:
-        """Give the filters' maxima, activated."""
+    def _features(self, chars_UW: Tensor, windows_U: list[int]) -> Tensor:
+        """Give the filters' maxima, activated, of words that stand shortest first."""
         x_UF = torch.empty(len(chars_UW), len(self.bias_F), dtype=torch.float32)
-        windows_U = (chars_UW != self.network.config.padding).sum(1) + 1
-        windows_U = (windows_U + WINDOWS_STEP - 1) // WINDOWS_STEP * WINDOWS_STEP
         # A long word's last windows end where the room for characters does, which differs from filter to filter.
-        whole_U = windows_U + self.widest - 1 <= chars_UW.shape[1]
-        for windows in torch.unique(windows_U[whole_U]).tolist():
-            rows_U = torch.nonzero(whole_U & (windows_U == windows)).squeeze(1)
-            for part_U in torch.split(rows_U, max(1, WINDOWS_AT_ONCE // windows)):
-                x_UF[part_U] = self._maxima(chars_UW[part_U, : windows + self.widest - 1], windows)
-        rest_U = torch.nonzero(~whole_U).squeeze(1)
-        if len(rest_U):
-            x_UF[rest_U] = self.network.features(chars_UW[rest_U])
+        whole = bisect_right(windows_U, chars_UW.shape[1] - self.widest + 1)
+        for part in _blocks(windows_U[:whole]):
+            windows = windows_U[part.stop - 1]
+            x_UF[part] = self._maxima(chars_UW[part, : windows + self.widest - 1], windows)
+        if whole < len(chars_UW):
+            x_UF[whole:] = self.network.features(chars_UW[whole:])
         return x_UF
 
     def _maxima(self, chars_UW: Tensor, windows: int) -> Tensor:
@@ -112,6 +109,17 @@ def fast_words(network: WordNetwork, make: MakeProduct) -> Callable[[Tensor], Te
     if isinstance(network, CharCnn):
         return FastCharCnn(network, make)
     return FastWordAndCharacters(network, make) if isinstance(network, WordAndCharacters) else network
+
+
+def _blocks(windows_U: list[int]) -> Iterator[slice]:
+    """Cut words that stand shortest first: each block's windows, if all had as many as its last word, are multiplied together."""
+    start = 0
+    for word, windows in enumerate(windows_U):
+        if word > start and (word + 1 - start) * windows > WINDOWS_AT_ONCE:
+            yield slice(start, word)
+            start = word
+    if start < len(windows_U):
+        yield slice(start, len(windows_U))
 
 
 def _joined_filters(convolutions: list[nn.Conv1d], widest: int) -> Tensor:
