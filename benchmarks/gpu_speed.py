@@ -131,10 +131,10 @@ class Stopwatch:
         self.cuda = device.type == "cuda"
         self.times: list[tuple[Any, Any]] = []
 
-    def time(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def time(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Make one call."""
         before = self._now()
-        result = call(*arguments)
+        result = call(*arguments, **named)
         self.times.append((before, self._now()))
         return result
 
@@ -163,9 +163,9 @@ def parts_of(elmo: Elmo, run: Callable[[], object]) -> Parts:
         words[0] += len(chars_UW)
         return watches[0].time(word_vectors, chars_UW)
 
-    def timed_layers(x_BTP: Tensor, lengths_B: Any, *state: Any) -> Any:
+    def timed_layers(x_BTP: Tensor, lengths_B: Any, **named: Any) -> Any:
         batches.append(lengths_B)
-        return watches[1].time(layers_of, x_BTP, lengths_B, *state)
+        return watches[1].time(layers_of, x_BTP, lengths_B, **named)
 
     engine.word_vectors, engine.layers_of = timed_words, timed_layers
     try:

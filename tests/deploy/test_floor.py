@@ -55,7 +55,7 @@ def test_every_token_and_every_distinct_word_once(elmo: Elmo) -> None:
     assert found == {
         (FILTERS, 2 * FILTERS, False): WORDS,  # the highway
         (FILTERS, WIDTH, False): WORDS,  # the projection to a word's vector
-        (WIDTH, 4 * CELLS, False): 2 * LAYERS * TOKENS,
+        (WIDTH, 4 * CELLS, False): 2 * WORDS + 2 * (LAYERS - 1) * TOKENS,  # the first layer's inputs are words alone
         (WIDTH, 4 * CELLS, True): 2 * LAYERS * TOKENS,
         (CELLS, WIDTH, False): 2 * LAYERS * TOKENS,
     }

@@ -1,6 +1,7 @@
 """What becomes of a batch for which there is too little memory, and how batches are made."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ Layers = Callable[..., tuple[Tensor, BiLMState]]
 def limited(layers_of: Layers, tokens: int, error: Exception) -> Layers:
     """A network that has memory for so many tokens."""
 
-    def run(x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
+    def run(x_BTP: Tensor, *others: Any, **named: Any) -> tuple[Tensor, BiLMState]:
         if x_BTP.shape[0] * x_BTP.shape[1] > tokens:
             raise error
-        return layers_of(x_BTP, lengths_B, state)
+        return layers_of(x_BTP, *others, **named)
 
     return run
 
@@ -76,9 +77,9 @@ def test_batches_stay_within_budget_and_size(elmo: Elmo, monkeypatch: pytest.Mon
     sizes: list[tuple[int, ...]] = []
     layers_of = elmo.engine.layers_of
 
-    def watch(x_BTP: Tensor, lengths_B: Tensor) -> tuple[Tensor, BiLMState]:
+    def watch(x_BTP: Tensor, *others: Any, **named: Any) -> tuple[Tensor, BiLMState]:
         sizes.append(tuple(x_BTP.shape[:2]))
-        return layers_of(x_BTP, lengths_B)
+        return layers_of(x_BTP, *others, **named)
 
     monkeypatch.setattr(elmo.engine, "layers_of", watch)
     elmo.encode_tokens(SENTENCES, batch_tokens=50, batch_size=4)

@@ -129,6 +129,50 @@ def test_alone_and_in_any_batch_however_it_is_cut(
                     torch.testing.assert_close(ours, theirs, atol=1e-6 if precision == "float32" else 0.03, rtol=0)
 
 
+@pytest.mark.parametrize("precision", ERROR)
+@settings(max_examples=30)
+@given(lengths=LENGTHS, vocabulary=st.integers(1, 30), inputs=st.sampled_from([1, 4, 128]), seed=st.integers(0, 99))
+def test_words_that_are_known_to_be_the_same_change_nothing(
+    precision: Precision, lengths: list[int], vocabulary: int, inputs: int, seed: int
+) -> None:
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1)
+    kernel = kernel_of(layers_of(config, 1), precision)
+    draw = np.random.default_rng(seed)
+    words = [draw.integers(vocabulary, size=(max(lengths), len(lengths))) for _ in range(2)]
+    vectors = torch.from_numpy(draw.normal(size=(vocabulary, 12)).astype(np.float32))
+    ended = torch.arange(max(lengths))[:, None] >= torch.tensor(lengths)
+    x_STBD = [vectors[numbers].masked_fill(ended[..., None], 0.0) for numbers in words]
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu_lstm, "INPUTS_AT_ONCE", inputs)
+        unknown = kernel.run(x_STBD, np.array(lengths), [None, None])
+        known = kernel.run(x_STBD, np.array(lengths), [None, None], words)
+    for (ours, state), (theirs, other) in zip(known, unknown, strict=True):
+        for a, b in ((ours, theirs), (state.h_BP, other.h_BP), (state.c_BH, other.c_BH)):
+            if precision == "int8":
+                assert torch.equal(a, b)
+            else:
+                torch.testing.assert_close(a, b, atol=1e-6 if precision == "float32" else 0.03, rtol=0)
+
+
+@pytest.mark.parametrize(("room", "multiplied"), [(1 << 20, 3), (0, 20)])
+def test_a_repeated_word_is_multiplied_once_if_there_is_room(room: int, multiplied: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1)
+    kernel = CpuLstm(layers_of(config, 1), make_product)
+    rows: list[int] = []
+
+    def noted(x_ND: torch.Tensor) -> torch.Tensor:
+        rows.append(len(x_ND))
+        return x_ND
+
+    monkeypatch.setattr(cpu_lstm, "WORDS_BYTES", room)
+    monkeypatch.setattr(kernel.directions[0].from_input, "prepare", noted)
+    words = np.arange(20).reshape(10, 2) % 3
+    x_TBD = torch.randn(3, 12)[torch.from_numpy(words)]
+    with torch.no_grad():
+        kernel.run([x_TBD, x_TBD], None, [None, None], [words, words])
+    assert sum(rows) == multiplied
+
+
 def test_the_caller_s_state_and_inputs_stay_as_they_are() -> None:
     config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1)
     x_TBD, state = inputs_of(config, [5, 5], 1)

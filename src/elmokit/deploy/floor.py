@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels
-from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
+from elmokit.kernels.lstm_kernel import Lengths, LstmKernel, WordNumbers
 from elmokit.kernels.products import Precision, Product, make_product
 from elmokit.kernels.side_by_side import side_by_side
 from elmokit.model.bilm import BiLM
@@ -122,10 +122,14 @@ class _NotedLayer:
         self.notebook, self.kernel = notebook, kernel
 
     def run(
-        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+        self,
+        x_STBD: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[LstmState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[Tensor, LstmState]]:
         """Run the layer."""
-        return self.notebook.read(lambda: self.kernel.run(x_STBD, lengths_B, states))
+        return self.notebook.read(lambda: self.kernel.run(x_STBD, lengths_B, states, words_STB))
 
 
 class _Noting:

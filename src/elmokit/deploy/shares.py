@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.engine import Engine, Kernels
-from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
+from elmokit.kernels.lstm_kernel import Lengths, LstmKernel, WordNumbers
 from elmokit.kernels.products import Precision
 from elmokit.model.bilm import BiLM
 from elmokit.model.lstm import LstmState
@@ -89,8 +89,12 @@ class _TimedLayer:
         self.kernel, self.stopwatch = kernel, stopwatch
 
     def run(
-        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+        self,
+        x_STBD: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[LstmState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[Tensor, LstmState]]:
         """Run the layer."""
         with self.stopwatch:
-            return self.kernel.run(x_STBD, lengths_B, states)
+            return self.kernel.run(x_STBD, lengths_B, states, words_STB)

@@ -134,7 +134,7 @@ class SentenceEncoder:
             return [self.finish(numbers[0], self._run_long(sentences[0], window))]
         batch = word_batch(sentences, self.word_vectors.reader)
         lengths_B = torch.from_numpy(batch.lengths_B)
-        layers_LBTD, _ = self.engine.layers_of(self.word_vectors(batch), lengths_B)
+        layers_LBTD, _ = self.engine.layers_of(self.word_vectors(batch), lengths_B, words_BT=batch.index_BT)
         chosen = select_layers(layers_LBTD, self.layers).float().to(self.on)
         rows = [chosen[..., row, 1 : len(words) + 1, :] for row, words in enumerate(sentences)]
         return [self.finish(number, x_ND) for number, x_ND in zip(numbers, rows, strict=True)]

@@ -8,19 +8,19 @@ columns of g doubled when the weights are prepared, one σ serves all four gates
     m  = o − 2 o σ(−2c)                            = o · tanh(c)
     h  = clip(m W_P)
 
-The inputs' products are made for some steps at once; sentences that have ended are left out of all that follows, as rows
-stand longest first. Gates pass in blocks of rows that stay in the processor's cache.
-Shapes: S directions, T tokens, B sentences, R rows at work, D input, P output, H cell, G = 4H gates.
+The inputs' products are made for some steps at once, or for each distinct word; sentences that have ended are left out of
+all that follows, as rows stand longest first. Gates pass in blocks of rows that stay in the processor's cache.
+Shapes: S directions, T tokens, B sentences, R rows at work, U distinct words, D input, P output, H cell, G = 4H gates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from elmokit.kernels.lstm_kernel import Lengths
+from elmokit.kernels.lstm_kernel import Lengths, WordNumbers
 from elmokit.kernels.products import MakeProduct
 from elmokit.kernels.side_by_side import in_one_thread, side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState
@@ -29,6 +29,10 @@ ROWS = 128
 """Rows at work: more give larger products, whose gates then leave the cache."""
 INPUTS_AT_ONCE = 128
 """Tokens whose inputs are multiplied together."""
+REPEATED = 0.8
+"""Distinct words of all tokens, up to which it pays to multiply each word once and to copy its gates to its tokens."""
+WORDS_BYTES = 1 << 27
+"""Bytes that the gates of distinct words may take, for each direction."""
 CELLS_AT_ONCE = 1 << 18
 """Cells whose gates pass together: 4 MB of gates."""
 ROWS_SIDE_BY_SIDE = 16
@@ -55,11 +59,16 @@ class CpuLstm:
 
     @torch.no_grad()
     def run(
-        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+        self,
+        x_STBD: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[LstmState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last; see `LstmKernel`."""
-        given = zip(self.directions, x_STBD, states, strict=True)
-        runs = [partial(direction.run_rows, x_TBD, lengths_B, state) for direction, x_TBD, state in given]
+        words = [None] * len(x_STBD) if words_STB is None else words_STB
+        given = zip(self.directions, x_STBD, states, words, strict=True)
+        runs = [partial(direction.run_rows, x_TBD, lengths_B, state, words_TB) for direction, x_TBD, state, words_TB in given]
         rows = x_STBD[0].shape[1]
         large = rows * self.weights >= PRODUCTS_TO_DIVIDE
         if rows >= ROWS_SIDE_BY_SIDE or (rows == 1 and large and self.apart):
@@ -67,6 +76,9 @@ class CpuLstm:
         if large:
             return [run() for run in runs]
         return in_one_thread(lambda: [run() for run in runs])
+
+
+GatesOf = Callable[[int, int, int], Tensor]
 
 
 class _Direction:
@@ -89,8 +101,10 @@ class _Direction:
         self.from_output = make(h_PG, None, h_bound, single=True)
         self.projection = None if layer.projection is None else make(layer.projection.detach(), None, 1.0, single=True)
 
-    def run_rows(self, x_TBD: Tensor, lengths_B: Lengths | None, state: LstmState | None) -> tuple[Tensor, LstmState]:
-        """Read any rows: longest first, some at a time."""
+    def run_rows(
+        self, x_TBD: Tensor, lengths_B: Lengths | None, state: LstmState | None, words_TB: WordNumbers | None = None
+    ) -> tuple[Tensor, LstmState]:
+        """Read any rows: longest first, some at a time; gives y_TBP and the states after them, as `LstmKernel` does."""
         steps, rows = x_TBD.shape[:2]
         lengths_B = np.full(rows, steps) if lengths_B is None else lengths_B
         if state is None:
@@ -98,7 +112,8 @@ class _Direction:
         if (np.diff(lengths_B) > 0).any():
             order_B = torch.from_numpy(np.argsort(-lengths_B, kind="stable"))
             sorted_state = LstmState(*(part[order_B] for part in state))
-            y_TBP, after = self.run_rows(x_TBD[:, order_B], lengths_B[order_B.numpy()], sorted_state)
+            sorted_TB = None if words_TB is None else words_TB[:, order_B.numpy()]
+            y_TBP, after = self.run_rows(x_TBD[:, order_B], lengths_B[order_B.numpy()], sorted_state, sorted_TB)
             back_B = torch.argsort(order_B)
             return y_TBP[:, back_B], LstmState(*(part[back_B] for part in after))
         y_TBP = x_TBD.new_zeros(steps, rows, self.width)
@@ -108,17 +123,47 @@ class _Direction:
         blocks = -(-rows // ROWS)
         for block in range(blocks):
             part = slice(rows * block // blocks, rows * (block + 1) // blocks)
-            self._run(x_TBD[:, part], lengths_B[part], h_BP[part], c_BH[part], y_TBP[:, part])
+            gates_of = self._inputs(x_TBD[:, part], lengths_B[part], None if words_TB is None else words_TB[:, part])
+            self._run(gates_of, lengths_B[part], h_BP[part], c_BH[part], y_TBP[:, part])
         return y_TBP, LstmState(h_BP, c_BH.neg_())
 
-    def _run(self, x_TRD: Tensor, lengths_R: Lengths, last_RP: Tensor, c_RH: Tensor, y_TRP: Tensor) -> None:
+    def _inputs(self, x_TRD: Tensor, lengths_R: Lengths, words_TR: WordNumbers | None) -> GatesOf:
+        """Give what multiplies inputs: those of the first R rows, from one step to another, as gates_NRG."""
+        if words_TR is not None:
+            read_TR = np.arange(len(x_TRD))[:, None] < lengths_R
+            _, first_U, place_N = np.unique(words_TR[read_TR], return_index=True, return_inverse=True)
+            if len(first_U) <= REPEATED * len(place_N) and 16 * self.cells * len(first_U) <= WORDS_BYTES:
+                place_TR = np.zeros(read_TR.shape, dtype=np.int64)
+                place_TR[read_TR] = place_N
+                tokens_U = torch.from_numpy(np.flatnonzero(read_TR)[first_U])
+                return self._inputs_of_words(x_TRD.reshape(-1, self.inputs)[tokens_U], torch.from_numpy(place_TR))
+
+        def gates_of(start: int, end: int, rows: int) -> Tensor:
+            x_ND = x_TRD[start:end, :rows].reshape(-1, self.inputs)
+            return self.from_input.times(self.from_input.prepare(x_ND)).view(end - start, rows, -1)
+
+        return gates_of
+
+    def _inputs_of_words(self, x_UD: Tensor, place_TR: Tensor) -> GatesOf:
+        """Multiply distinct words, and give what copies their gates to where they stand."""
+        table_UG = x_UD.new_empty(len(x_UD), 4 * self.cells)
+        parts = (torch.split(tensor, INPUTS_AT_ONCE) for tensor in (table_UG, x_UD))
+        for gates_NG, x_ND in zip(*parts, strict=True):
+            gates_NG.copy_(self.from_input.times(self.from_input.prepare(x_ND)))
+
+        def gates_of(start: int, end: int, rows: int) -> Tensor:
+            places_N = place_TR[start:end, :rows].reshape(-1)
+            return table_UG.index_select(0, places_N).view(end - start, rows, -1)
+
+        return gates_of
+
+    def _run(self, gates_of: GatesOf, lengths_R: Lengths, last_RP: Tensor, c_RH: Tensor, y_TRP: Tensor) -> None:
         """Read rows that stand longest first, into `y_TRP`; states are changed in place, the cells with their sign turned."""
         m_RH = torch.empty_like(c_RH)
         h_RP = last_RP
         for start, end, rows in _spans(lengths_R):
             last_RP[rows : len(h_RP)] = h_RP[rows:]  # of rows that have ended
-            x_NRD = x_TRD[start:end, :rows].reshape(-1, self.inputs)
-            gates_NRG = self.from_input.times(self.from_input.prepare(x_NRD)).view(end - start, rows, -1)
+            gates_NRG = gates_of(start, end, rows)
             m, h_RP = m_RH[:rows], h_RP[:rows]
             cells = _Cells(c_RH[:rows], m, self.cell_clip)
             for gates_RG, y_RP in zip(gates_NRG, y_TRP[start:end, :rows], strict=True):

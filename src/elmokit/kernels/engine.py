@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from elmokit.errors import is_out_of_memory
-from elmokit.kernels.cpu_lstm import CpuLstm
+from elmokit.kernels.cpu_lstm import WORDS_BYTES, CpuLstm
 from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
 from elmokit.kernels.gpu_words import GpuCharCnn
 from elmokit.kernels.headroom import check_room
-from elmokit.kernels.lstm_kernel import Lengths, LstmKernel
+from elmokit.kernels.lstm_kernel import Lengths, LstmKernel, WordNumbers
 from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
 from elmokit.kernels.tf32 import tf32_asked_for
 from elmokit.kernels.words import fast_words
@@ -171,29 +171,45 @@ class Engine:
         self.expect(int(batch.lengths_B.sum()))
         device = self.bilm.device
         x_UP = self.word_vectors(torch.from_numpy(batch.chars_UW).to(device))
-        return self.layers_of(x_UP[torch.from_numpy(batch.index_BT).to(device)], torch.from_numpy(batch.lengths_B))
+        x_BTP = x_UP[torch.from_numpy(batch.index_BT).to(device)]
+        return self.layers_of(x_BTP, torch.from_numpy(batch.lengths_B), words_BT=batch.index_BT)
 
     def _own_types(self) -> torch.autocast:
         """Let no autocast of the caller change what is computed here: kernels have their precision, and threads of their own."""
         return torch.autocast(self.bilm.device.type, enabled=False)
 
     @torch.no_grad()
-    def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
-        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients. Lengths are best left on the CPU.
+    def layers_of(
+        self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None, words_BT: WordNumbers | None = None
+    ) -> tuple[Tensor, BiLMState]:
+        """Compute all layers from word vectors: `BiLM.layers_of`, without gradients.
+
+        Args:
+            x_BTP: The word vectors.
+            lengths_B: Tokens of each row; best left on the CPU.
+            state: Before the rows; None for zeros.
+            words_BT: The number of each token's word: what depends on the word alone is then computed once. None: unknown.
+
+        Returns:
+            The layers (L, B, T, D), the word vectors first, and the state after each row.
 
         Raises:
             MemoryError: There is too little for them.
         """
-        self._check_room(x_BTP.nbytes)
+        gates = 0 if words_BT is None else 16 * self.bilm.config.cell_dim * words_BT.size
+        self._check_room(x_BTP.nbytes, 2 * min(gates, WORDS_BYTES))
         kernels, lengths_here_B = self._kernels, lengths_B.cpu().numpy()
         lengths_B = lengths_B.to(x_BTP.device)
         with self._own_types():
             if kernels is None:
                 return self.bilm.layers_of(x_BTP, lengths_B, state)
             turned_N = _turned(lengths_B, x_BTP.shape[1])
+            words_STB = None
+            if words_BT is not None and x_BTP.device.type == "cpu":
+                words_STB = [words_BT.T, words_BT.reshape(-1)[turned_N.numpy()].reshape(words_BT.shape).T]
             x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
             states = [state and state.forward, state and state.backward]
-            forward, backward = self._run(kernels, [x_BTP, _take_rows(x_BTP, turned_N)], lengths_here_B, states)
+            forward, backward = self._run(kernels, [x_BTP, _take_rows(x_BTP, turned_N)], lengths_here_B, states, words_STB)
             layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
             halves = zip([x_BTP, *forward[0]], [x_BTP, *(_take_rows(y_BTP, turned_N) for y_BTP in backward[0])], strict=True)
             for layer_BTD, pair_BTP in zip(layers_LBTD, halves, strict=True):
@@ -225,7 +241,12 @@ class Engine:
             return [stack(x_BTP, None, state) for stack, x_BTP, state in pairs]
 
     def _run(
-        self, kernels: Kernels, x_SBTP: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[StackState | None]
+        self,
+        kernels: Kernels,
+        x_SBTP: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[StackState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[list[Tensor], StackState]]:
         """Run the layers of both directions."""
         x_STBP = [x_BTP.transpose(0, 1) for x_BTP in x_SBTP]
@@ -233,17 +254,18 @@ class Engine:
         after: list[list[LstmState]] = [[] for _ in x_STBP]
         for number, kernel in enumerate(kernels.layers):
             before = [None if state is None else state[number] for state in states]
-            for direction, (y_TBP, state) in enumerate(kernel.run(x_STBP, lengths_B, before)):
+            words = words_STB if number == 0 else None  # further layers read what depends on the words around too
+            for direction, (y_TBP, state) in enumerate(kernel.run(x_STBP, lengths_B, before, words)):
                 y_TBP = y_TBP + x_STBP[direction] if self.bilm.config.skip_connections and number > 0 else y_TBP
                 x_STBP[direction] = y_TBP
                 outputs[direction].append(y_TBP.transpose(0, 1))
                 after[direction].append(state)
         return [(found, tuple(kept)) for found, kept in zip(outputs, after, strict=True)]
 
-    def _check_room(self, size: int) -> None:
+    def _check_room(self, size: int, more: int = 0) -> None:
         """Refuse what would not fit in memory; `size`: of the word vectors, which each layer has some more times."""
         if self.bilm.device.type == "cpu":
-            check_room((4 + 5 * self.bilm.config.layers) * size)  # measured, for one layer to four
+            check_room((4 + 5 * self.bilm.config.layers) * size + more)  # measured, for one layer to four
 
     def _kernels_that_fit(self) -> Kernels | None:
         """Prepare the weights; None where the biLM computes by itself, for want of memory too."""

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from elmokit.kernels.chunks import MOST_STEPS, Chunk, chunks_of, round_rows
 from elmokit.kernels.gate_step import gate_step_for
-from elmokit.kernels.lstm_kernel import Lengths
+from elmokit.kernels.lstm_kernel import Lengths, WordNumbers
 from elmokit.kernels.step_graphs import CudaRecorder, Record, StepGraphs
 from elmokit.kernels.tf32 import float32_products
 from elmokit.model.lstm import LstmLayer, LstmState
@@ -145,7 +145,11 @@ class GpuLstm:
 
     @torch.no_grad()
     def run(
-        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+        self,
+        x_STBD: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[LstmState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last; see `LstmKernel`. Inputs and results are on the layers' device."""
         steps, rows = x_STBD[0].shape[:2]

@@ -14,13 +14,19 @@ from torch import Tensor
 from elmokit.model.lstm import LstmState
 
 Lengths = NDArray[np.int64]
+WordNumbers = NDArray[np.int64]
+"""Which word stands where: tokens with the same number have the same vector."""
 
 
 class LstmKernel(Protocol):
     """One layer, in each of S directions; for inference only."""
 
     def run(
-        self, x_STBD: Sequence[Tensor], lengths_B: Lengths | None, states: Sequence[LstmState | None]
+        self,
+        x_STBD: Sequence[Tensor],
+        lengths_B: Lengths | None,
+        states: Sequence[LstmState | None],
+        words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[Tensor, LstmState]]:
         """Read each row from its first token to its last.
 
@@ -28,6 +34,7 @@ class LstmKernel(Protocol):
             x_STBD: For each direction the inputs in its own reading order.
             lengths_B: Tokens of each row; what follows them neither moves the state nor gives output. None: all T.
             states: For each direction what was remembered before; None for zeros.
+            words_STB: For each direction which inputs are the same; None: nothing is known. Results do not depend on it.
 
         Returns:
             For each direction outputs y_TBP, float32 and zero past each row's length, and the state after each row's last
