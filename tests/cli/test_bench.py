@@ -54,9 +54,9 @@ def check(one: dict[str, object]) -> None:
         assert way["of_floor"] == pytest.approx(min(way["floor_s"]) / min(way["pass_s"]))
         assert way["of_float32_floor"] == pytest.approx(min(way["float32_floor_s"]) / min(way["pass_s"]))
         assert way["call_median_ms"] <= way["call_p99_ms"] <= 1e3 * min(way["pass_s"])
+        assert way["gflop"] > 0
         assert set(way["shares"]) == {"char_cnn", "recurrence", "rest"}
         assert all(0 < share < 1 for share in way["shares"].values())
-    assert one["batch"]["gflop"] < one["single"]["gflop"]  # type: ignore[index]  # a repeated word is computed once in a batch
 
 
 def test_the_default_text_is_that_of_the_demo() -> None:

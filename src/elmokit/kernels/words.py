@@ -1,9 +1,9 @@
 """The character network of `model/char_cnn.py` with prepared weights, for many words.
 
 Words of about the same length go together, so that few windows are of padding alone: a word of n characters has n with
-something in them and one of padding, whatever room the model has for longer words. All filters are
-columns of one matrix over the window of the widest (a narrower filter's further rows are 0), so that a block of words is
-one product, one maximum, and one product for each highway. The same numbers as the network's, to rounding.
+something in them and one of padding, whatever room the model has for longer words. All filters are columns of one matrix
+over the window of the widest, so that a block of words is one product, one maximum, and one product for each highway. The
+same numbers as the network's, to rounding.
 Shapes: U words, W characters, N windows of a word, E character dimension, K = E · widest filter, F filters of all widths.
 """
 
@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from elmokit.kernels.products import MakeProduct, Product
+from elmokit.kernels.products import MakeProduct
+from elmokit.kernels.word_weights import WordWeights, activate, mix
 from elmokit.model.bilm import WordNetwork
 from elmokit.model.char_cnn import CharCnn
-from elmokit.model.highway import Highway
 from elmokit.model.word_and_characters import WordAndCharacters
 
 WORDS_AT_ONCE = 256
@@ -35,15 +35,12 @@ class FastCharCnn:
 
     def __init__(self, network: CharCnn, make: MakeProduct) -> None:
         self.network = network
-        self.widest = max(width for width, _ in network.config.filters)
-        table_CE = network.embedding.weight.detach()
-        convolutions = [module for module in network.convolutions if isinstance(module, nn.Conv1d)]
-        self.filters = make(_joined_filters(convolutions, self.widest), None, float(table_CE.abs().max()))
-        self.table_CE = self.filters.prepare(table_CE)  # characters, in the form in which they are multiplied
-        self.bias_F = torch.cat([module.bias.detach() for module in convolutions if module.bias is not None])
-        self.highways = [_joined(highway, make) for highway in network.highways if isinstance(highway, Highway)]
-        linear = network.projection
-        self.projection = make(linear.weight.detach().t(), linear.bias.detach(), None) if isinstance(linear, nn.Linear) else None
+        weights = WordWeights(network)
+        self.widest, self.bias_F = weights.widest, weights.bias_F
+        self.filters = make(weights.filters_KF, None, float(weights.table_CE.abs().max()))
+        self.table_CE = self.filters.prepare(weights.table_CE)  # characters, in the form in which they are multiplied
+        self.highways = [make(weight_KM, bias_M, None) for weight_KM, bias_M in weights.highways]
+        self.projection = None if weights.projection is None else make(*weights.projection, None)
 
     def __call__(self, chars_UW: Tensor) -> Tensor:
         """Give the vectors x_UP of words with character ids `chars_UW`; x_UF without a projection."""
@@ -70,14 +67,12 @@ class FastCharCnn:
         words, width, e = e_UWE.shape
         windows_UNK = e_UWE.as_strided((words, windows, self.widest * e), (width * e, e, 1))
         products_UNF = self.filters.times(windows_UNK.reshape(words * windows, -1)).view(words, windows, -1)
-        maxima_UF = products_UNF.amax(1).add_(self.bias_F)
-        return maxima_UF.relu_() if self.network.config.activation == "relu" else maxima_UF.tanh_()
+        return activate(products_UNF.amax(1).add_(self.bias_F), self.network.config.activation)
 
     def _finish(self, x_UF: Tensor) -> Tensor:
         """Run the highways and the projection."""
         for highway in self.highways:
-            transformed_UF, gate_UF = highway.times(highway.prepare(x_UF)).chunk(2, 1)
-            x_UF = torch.lerp(x_UF, transformed_UF.relu_(), gate_UF.sigmoid_())
+            x_UF = mix(x_UF, highway.times(highway.prepare(x_UF)))
         return x_UF if self.projection is None else self.projection.times(self.projection.prepare(x_UF))
 
 
@@ -120,20 +115,3 @@ def _blocks(windows_U: list[int]) -> Iterator[slice]:
             start = word
     if start < len(windows_U):
         yield slice(start, len(windows_U))
-
-
-def _joined_filters(convolutions: list[nn.Conv1d], widest: int) -> Tensor:
-    """Make one matrix (K, F) of all filters."""
-    blocks = []
-    for convolution in convolutions:
-        w_FEW = convolution.weight.detach()
-        padded_FEW = torch.nn.functional.pad(w_FEW, (0, widest - w_FEW.shape[2]))
-        blocks.append(padded_FEW.permute(2, 1, 0).flatten(0, 1))  # a window's characters follow each other, E numbers each
-    return torch.cat(blocks, 1)
-
-
-def _joined(highway: Highway, make: MakeProduct) -> Product:
-    """Make one product (F, 2F) of a highway's two."""
-    parts = (highway.transform, highway.carry)
-    weight_KM = torch.cat([part.weight.detach() for part in parts]).t()
-    return make(weight_KM, torch.cat([part.bias.detach() for part in parts]), None)
