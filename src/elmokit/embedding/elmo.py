@@ -24,10 +24,10 @@ from elmokit.config import ElmoConfig
 from elmokit.embedding.document import Document, document_sentences, embed_document
 from elmokit.embedding.encoder import Finish, SentenceEncoder, keep_vectors
 from elmokit.embedding.inputs import Collate, Inputs, read_inputs
-from elmokit.embedding.layers import Layers, Pooling, check_layers, check_pooling, pool, select_layers, unit_length
+from elmokit.embedding.layers import Layers, Pooling, check_layers, check_pooling, pool, unit_length
 from elmokit.embedding.predicting import Predicting
-from elmokit.embedding.similarity import cosines
-from elmokit.embedding.spans import Span, tokens_of_spans
+from elmokit.embedding.similarity import cosines, mean_vector
+from elmokit.embedding.spans import Span, SpanPools, tokens_of_spans
 from elmokit.embedding.words import WordVectors
 from elmokit.kernels.device import choose_device
 from elmokit.kernels.engine import Engine
@@ -293,20 +293,10 @@ class Elmo(Predicting):
         check_pooling(pooling)
         texts = [texts] if isinstance(texts, str) else list(texts)
         tokens = self.tokenize(texts)
-        wanted = tokens_of_spans(spans, texts, tokens)
-        spans_of: dict[int, list[int]] = {}
-        for n, (number, _) in enumerate(wanted):
-            spans_of.setdefault(number, []).append(n)
-        numbers = list(spans_of)
-        pooled: dict[int, Tensor] = {}
-
-        def finish(position: int, x_ND: Tensor) -> Tensor:
-            pooled.update((n, pool(x_ND[..., wanted[n][1], :], pooling)) for n in spans_of[numbers[position]])
-            return x_ND.new_empty(0)
-
-        encoder = self._encoder(finish, layers, batch_tokens, batch_size, convert_to_tensor)
-        self._run(encoder, [[token.text for token in tokens[number]] for number in numbers], show_progress_bar)
-        vectors = self._stacked([pooled[n] for n in range(len(wanted))], encoder, normalize_embeddings)
+        pools = SpanPools(tokens_of_spans(spans, texts, tokens), pooling)
+        encoder = self._encoder(pools.add, layers, batch_tokens, batch_size, convert_to_tensor)
+        self._run(encoder, [[token.text for token in tokens[number]] for number in pools.texts], show_progress_bar)
+        vectors = self._stacked(pools.vectors(), encoder, normalize_embeddings)
         return vectors if convert_to_tensor else vectors.numpy()
 
     def encode_document(self, document: Document, *, layers: Layers = "mean", window: int = 4096, out: Any = None) -> Any:
@@ -353,7 +343,7 @@ class Elmo(Predicting):
             ValueError: The model has no layer means, or the shapes do not fit.
         """
         check_layers(layers, self.num_layers)
-        return cosines(a_ND, b_MD, self._mean_vector(layers) if center else None, self.dim)
+        return cosines(a_ND, b_MD, mean_vector(self.checkpoint.layer_means_LD, layers) if center else None, self.dim)
 
     def push_to_hub(
         self,
@@ -377,14 +367,6 @@ class Elmo(Predicting):
                 commit_message=commit_message,
                 revision=revision,
             )
-
-    def _mean_vector(self, layers: Layers) -> Tensor:
-        """The mean of the vectors that these layers give."""
-        if layers == "all":
-            raise ValueError('layers="all" gives several vectors a token; compare one layer, or their mean')
-        if self.checkpoint.layer_means_LD is None:
-            raise ValueError("this model has no layer means, so its vectors cannot be centered; say center=False for raw cosines")
-        return select_layers(self.checkpoint.layer_means_LD.float(), layers)
 
     def _encoder(
         self, finish: Finish, layers: Layers, batch_tokens: int, batch_size: int | None, convert_to_tensor: bool

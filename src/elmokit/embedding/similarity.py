@@ -6,6 +6,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from elmokit.embedding.layers import Layers, select_layers
+
 
 def cosines(a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, mean_D: Tensor | None, dim: int) -> Any:
     """Give the cosine of each of `a_ND` with each of `b_MD`.
@@ -29,6 +31,23 @@ def cosines(a_ND: ArrayLike | Tensor, b_MD: ArrayLike | Tensor, mean_D: Tensor |
         left_ND, right_MD = left_ND - mean_D, right_MD - mean_D
     cosines_NM = torch.nn.functional.normalize(left_ND, dim=-1) @ torch.nn.functional.normalize(right_MD, dim=-1).T
     return cosines_NM if isinstance(a_ND, Tensor) else cosines_NM.detach().cpu().numpy()
+
+
+def mean_vector(layer_means_LD: Tensor | None, layers: Layers) -> Tensor:
+    """Give the mean of the vectors that these layers give.
+
+    Args:
+        layer_means_LD: Each layer's mean; None where the model has none.
+        layers: Which layers.
+
+    Raises:
+        ValueError: There are no means; "all" layers, which give several vectors a token.
+    """
+    if layers == "all":
+        raise ValueError('layers="all" gives several vectors a token; compare one layer, or their mean')
+    if layer_means_LD is None:
+        raise ValueError("this model has no layer means, so its vectors cannot be centered; say center=False for raw cosines")
+    return select_layers(layer_means_LD.float(), layers)
 
 
 def _vectors(given: ArrayLike | Tensor, name: str, dim: int) -> Tensor:

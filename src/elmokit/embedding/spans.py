@@ -1,8 +1,11 @@
-"""Spans of text in characters → the tokens that lie in them."""
+"""Spans of text in characters → the tokens that lie in them, and one vector of those. N tokens, D width."""
 
 import operator
 from collections.abc import Iterable, Sequence
 
+from torch import Tensor
+
+from elmokit.embedding.layers import Pooling, pool
 from elmokit.text.tokenizers import Token
 
 Span = tuple[int, int, int]
@@ -39,3 +42,31 @@ def _tokens_of_span(span: Span, texts: Sequence[str], tokens: Sequence[Sequence[
     if not inside:
         raise ValueError(f"span {span!r}: there is no token in {texts[number][start:end]!r}")
     return number, slice(inside[0], inside[-1] + 1)
+
+
+class SpanPools:
+    """Keeps one vector for each span, text by text.
+
+    Args:
+        spans: Each one's text and tokens.
+        pooling: How its tokens' vectors become one.
+    """
+
+    def __init__(self, spans: Sequence[tuple[int, slice]], pooling: Pooling) -> None:
+        self.spans, self.pooling = spans, pooling
+        self.texts = list(dict.fromkeys(text for text, _ in spans))
+        """The numbers of the texts that have a span."""
+        self._spans_of: dict[int, list[int]] = {text: [] for text in self.texts}
+        for number, (text, _) in enumerate(spans):
+            self._spans_of[text].append(number)
+        self._pooled: dict[int, Tensor] = {}
+
+    def add(self, position: int, x_ND: Tensor) -> Tensor:
+        """Take what the spans need of the vectors (…, N, D) of `texts[position]`; nothing else of them is kept."""
+        for number in self._spans_of[self.texts[position]]:
+            self._pooled[number] = pool(x_ND[..., self.spans[number][1], :], self.pooling)
+        return x_ND.new_empty(0)
+
+    def vectors(self) -> list[Tensor]:
+        """Give the spans' vectors, in their order."""
+        return [self._pooled[number] for number in range(len(self.spans))]
