@@ -5,11 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tests.kernels.test_engine import CHANGES
+from tests.kernels.test_gpu_lstm import on_gpu
 from torch import Tensor
 
+from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig
 from elmokit.embedding import words as module
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.words import WordVectors
+from elmokit.model.bilm import BiLM
 from elmokit.text.batch import WordBatch, word_batch
 from elmokit.text.readers import BYTES
 
@@ -23,6 +27,11 @@ class Counting:
     def __call__(self, chars_UW: Tensor) -> Tensor:
         self.computed += len(chars_UW)
         return self.network(chars_UW)
+
+
+def random_elmo() -> Elmo:
+    cnn = CharCnnConfig(embedding_dim=4, filters=((1, 4), (3, 8)), highways=1)
+    return Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=cnn, cell_dim=16, projection_dim=8, layers=2)))
 
 
 def batch(text: str) -> WordBatch:
@@ -120,6 +129,61 @@ def test_what_fails_halfway_leaves_no_wrong_vector(elmo: Elmo) -> None:
         with pytest.raises(IndexError):  # as an allocation may fail after the words have their places
             table._remember(keys, torch.empty(1, table.engine.bilm.config.output_dim))
         torch.testing.assert_close(table(batch("c d")), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_words_are_forgotten_when_weights_change(change: Callable[[BiLM], None]) -> None:
+    elmo = random_elmo()
+    sentences = [["a", "bank"], ["of", "a", "river"] * 30]
+    before = elmo.encode_tokens(sentences)
+    change(elmo.bilm)
+    found = elmo.encode_tokens(sentences)
+    elmo.word_cache = 0
+    for ours, expected, old in zip(found, elmo.encode_tokens(sentences), before, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        assert abs(ours - old).max() > 1e-3
+
+
+def test_what_cannot_be_noticed_can_be_told() -> None:
+    elmo = random_elmo()
+    before = elmo.encode_tokens([["zebra"]])[0]
+    elmo.bilm.words.embedding.weight.data[ord("z")] += 1  # type: ignore[union-attr, index, operator]  # a character network's
+    elmo.engine.forget()
+    found = elmo.encode_tokens([["zebra"]])[0]
+    elmo.word_cache = 0
+    np.testing.assert_allclose(found, elmo.encode_tokens([["zebra"]])[0], atol=1e-6)
+    assert abs(found - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_words_are_forgotten_with_their_type_of_numbers(dtype: torch.dtype) -> None:
+    elmo = random_elmo()
+    before = elmo.encode_tokens([["a", "bank"]])[0]
+    elmo.bilm.to(dtype)
+    for _ in range(2):
+        np.testing.assert_allclose(elmo.encode_tokens([["a", "bank", "a"]])[0][0], before[0], atol=0.1)
+
+
+@on_gpu
+def test_words_are_forgotten_with_their_device() -> None:
+    elmo = random_elmo()
+    before = elmo.encode_tokens([["a", "bank"]])[0]
+    for device in ("cuda", "cpu"):
+        np.testing.assert_allclose(elmo.to(device).encode_tokens([["a", "bank"]])[0], before, atol=1e-4)
+
+
+def test_inference_mode_comes_and_goes() -> None:
+    elmo = random_elmo()
+    elmo.word_cache = 3
+    expected = elmo.encode_tokens([["a", "b"]])[0]
+    elmo.word_cache = 3
+    with torch.inference_mode():
+        elmo.encode_tokens([["a"], ["b", "c"]])
+    for words in (["b", "c", "d"], ["a", "b"]):
+        found = elmo.encode_tokens([words])[0]
+    with torch.inference_mode():
+        np.testing.assert_allclose(elmo.encode_tokens([["a", "b"]])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_table_has_no_less_than_no_places(elmo: Elmo) -> None:

@@ -225,6 +225,31 @@ def test_which_rows_run_side_by_side(rows: int, apart: bool, expected: int, monk
     assert sum(calls) == expected
 
 
+def test_what_a_single_row_reads_is_said_when_weights_are_prepared() -> None:
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1)
+    asked: list[tuple[torch.Size, bool]] = []
+
+    def make(w_KM: torch.Tensor, b_M: torch.Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
+        asked.append((w_KM.shape, single))
+        return make_product(w_KM, b_M, bound)
+
+    CpuLstm(layers_of(config, 1)[:1], make)
+    assert asked == [((12, 80), False), ((12, 80), True), ((20, 12), True)]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_given_state_outside_the_clip_is_clipped(precision: Precision) -> None:
+    """int8 has no numbers for it; what a biLM gives never lies there."""
+    config = BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1, projection_clip=1.0)
+    x_TBD, state = inputs_of(config, [5], 1)
+    outside = LstmState(torch.where(state.h_BP > 0, 1.0, -1.0) * 1.7, state.c_BH)
+    inside = LstmState(outside.h_BP.clamp(-1, 1), state.c_BH)
+    with torch.no_grad():
+        kernel = kernel_of(layers_of(config, 1), precision)
+        [found, _], [expected, _] = (kernel.run([x_TBD, x_TBD], None, [given, None]) for given in (outside, inside))
+    assert torch.equal(found[0], expected[0]) == (precision == "int8")
+
+
 def test_a_clip_left_out_would_be_noticed() -> None:
     config = BiLMConfig(
         char_cnn=CharCnnConfig(filters=((1, 4),)), cell_dim=20, projection_dim=12, layers=1, cell_clip=0.1, projection_clip=0.05

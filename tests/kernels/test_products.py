@@ -114,6 +114,10 @@ def test_a_single_row_in_float32_has_weights_of_its_own_layout() -> None:
     for rows in (x, x[:1]):
         torch.testing.assert_close(product.times(product.prepare(rows)), rows @ w + b)
         torch.testing.assert_close(product.onto(torch.ones(len(rows), 5), rows), rows @ w + 1)
+    del product.plain
+    product.times(x)
+    with pytest.raises(AttributeError, match="plain"):
+        product.times(x[:1])
 
 
 @pytest.mark.parametrize("bound", [None, 2.0])

@@ -1,8 +1,8 @@
 """One measurement, in a process of its own: `python -m elmokit.deploy.measure`, a `Job` as JSON in, what it found as JSON out.
 
 A fresh process, so that imports, loading, preparing the weights and peak memory are those of a user's program. The text is
-run as a whole, and its first sentences one at a time, from strings to vectors. Every call begins with an empty memory of word
-vectors. torch is imported by `main` and nowhere above, since that is timed.
+run as a whole, and its first sentences one at a time, from strings to vectors. Every pass begins with an empty memory of word
+vectors; one sentence leaves its words to the next. torch is imported by `main` and nowhere above, since that is timed.
 """
 
 import copy

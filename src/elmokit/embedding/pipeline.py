@@ -36,8 +36,8 @@ class Background:
         self._interval = sys.getswitchinterval()
 
     def __enter__(self) -> Self:
-        sys.setswitchinterval(min(self._interval, SWITCH_S))
         self._thread.start()
+        sys.setswitchinterval(min(self._interval, SWITCH_S))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

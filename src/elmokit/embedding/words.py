@@ -50,7 +50,7 @@ class WordVectors:
         """Those of them that an earlier batch had left in the table."""
         self.place_of: OrderedDict[bytes, int] = OrderedDict()  # a word's ids → its row; the first was used longest ago
         self.table_NP: Tensor | None = None
-        self._version = engine.version
+        self._made_by: object = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -60,10 +60,20 @@ class WordVectors:
     def __call__(self, batch: WordBatch) -> Tensor:
         """Give the vectors x_BTP of a batch's words; what stands past a sentence's end is any word's."""
         with self._lock:
-            if self._version != self.engine.version:
+            if self._made_by != (maker := self._maker()):
                 self.place_of.clear()
-                self._version = self.engine.version
+                self.table_NP = None
+                self._made_by = maker
             return self._vectors_of(batch)
+
+    def _maker(self) -> object:
+        """Give what is another where what was remembered is of no use: other weights, another device or type of numbers.
+
+        On a GPU another stream too: nothing would wait there for what the first one has yet to write.
+        """
+        bilm = self.engine.bilm
+        stream = torch.cuda.current_stream(bilm.device).cuda_stream if bilm.device.type == "cuda" else None
+        return self.engine.version, bilm.device, next(bilm.parameters()).dtype, stream
 
     def _vectors_of(self, batch: WordBatch) -> Tensor:
         """Look known words up, and compute the others."""
@@ -74,19 +84,20 @@ class WordVectors:
         x_UP = new_vectors.new_empty(len(keys), new_vectors.shape[1])
         x_UP[new] = new_vectors
         known = sorted(set(range(len(keys))).difference(new))
-        self.asked += len(keys)
-        self.hits += len(known)
         if known and self.table_NP is not None:
             x_UP[known] = self.table_NP[[self.place_of[keys[u]] for u in known]]
         for u in known:
             self.place_of.move_to_end(keys[u])
         self._remember([keys[u] for u in new], new_vectors)
+        self.asked += len(keys)
+        self.hits += len(known)
         return x_UP[torch.from_numpy(batch.index_BT).to(device)]
 
     def _compute(self, chars_UW: Tensor) -> Tensor:
         """Run the network, a bounded number of words at a time."""
         return torch.cat([self.engine.word_vectors(part) for part in torch.split(chars_UW, WORDS_AT_ONCE)])
 
+    @torch.inference_mode(False)  # else the table could be written in that mode only
     def _remember(self, keys: list[bytes], x_UP: Tensor) -> None:
         """Keep new words' vectors in the place of those used longest ago."""
         rows = {key: row for row, key in enumerate(keys)}  # strings with the same bytes, as far as they are read, are one word

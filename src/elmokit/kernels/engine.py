@@ -102,6 +102,9 @@ def input_bound(bilm: BiLM, number: int) -> float | None:
 class Engine:
     """Runs a biLM without gradients. It may be called from several threads.
 
+    Weights may change between calls: that is noticed, but for single numbers written by way of `.data`, after which `forget`
+    is to be called.
+
     Args:
         bilm: The network; it stays as it is.
         precision: Of the arithmetic; what is given back is float32.
@@ -129,6 +132,11 @@ class Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and other processes prepare weights of their own."""
         return Engine, (self.bilm, self.precision, self._prepare)
+
+    def forget(self) -> None:
+        """Prepare the weights anew when they are next needed."""
+        with self._lock:
+            self._weights = []
 
     def expect(self, tokens: int) -> None:
         """Say that so many tokens are to come, and prepare the weights if that is worth its time.
@@ -297,19 +305,19 @@ class Engine:
 
 
 def _identity(bilm: BiLM) -> list[Any]:
-    """Give what is another after any change of a network's weights.
+    """Give what is another after a change of a network's weights.
 
-    PyTorch counts most changes, but neither those of fused optimizers nor those by way of `.data`: so, on the CPU, some
-    numbers of each tensor are looked at too.
+    PyTorch counts most changes, but neither those of fused optimizers nor those by way of `.data`: so some numbers of each
+    tensor are looked at too.
     """
     tensors = [parameter.detach() for parameter in bilm.parameters()]
     known: list[Any] = [
         (tensor.data_ptr(), None if tensor.is_inference() else tensor._version, tensor.device, tensor.dtype) for tensor in tensors
     ]
-    if bilm.device.type == "cpu":
-        looked_at = [tensor.view(-1)[:: max(1, tensor.numel() // LOOKED_AT)] for tensor in tensors]
-        known += [torch.cat(looked_at).double().numpy().tobytes()]
-    elif bilm.device.type == "cuda":
+    if bilm.device.type != "meta":
+        looked_at = [tensor.flatten()[:: max(1, tensor.numel() // LOOKED_AT)] for tensor in tensors]
+        known += [torch.cat(looked_at).cpu().double().numpy().tobytes()]
+    if bilm.device.type == "cuda":
         known += [tf32_asked_for()]  # prepared products keep to it
     return known
 

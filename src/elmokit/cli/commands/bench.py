@@ -112,18 +112,21 @@ def _lines(text: FileOrStdin | None) -> Iterator[str]:
 
 
 def _measure(jobs: "Sequence[Job]") -> "Iterator[Found]":
-    """Measure one after the other. The first one must succeed; of those that follow one may be left out, and it is said."""
+    """Measure one after the other. What fails is left out, and it is said; where all fail, the first error is raised."""
     from elmokit.deploy.bench import in_fresh_process
 
+    failed: list[tuple[str, ValueError]] = []
     for number, job in enumerate(jobs):
         if sys.stderr.isatty():
             print(f"measuring {job.precision} ({number + 1} of {len(jobs)}) …", file=sys.stderr)
         try:
             yield in_fresh_process(job)
         except ValueError as error:
-            if number == 0:
-                raise
-            print(f"elmo: {job.precision} is left out: {error}", file=sys.stderr)
+            failed.append((job.precision, error))
+    if len(failed) == len(jobs):
+        raise failed[0][1]
+    for precision, why in failed:
+        print(f"elmo: {precision} is left out: {why}", file=sys.stderr)
 
 
 def _write_json(path: Path, report: object) -> None:
