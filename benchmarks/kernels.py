@@ -1,9 +1,10 @@
 """What the CPU's kernels are made of, each part timed alone: the figures behind `docs/performance.md`.
 
-    python benchmarks/kernels.py [--threads 1] [--cells 4096] [--width 512] [--parts functions bytes products words layers]
+    python benchmarks/kernels.py [--threads 1] [--cells 4096] [--width 512] [--parts functions bytes single products words layers]
 
 functions   what σ and tanh cost, and the passes between them, in nanoseconds a number
-bytes       three ways of rounding numbers to bytes, in nanoseconds a number
+bytes       four ways of rounding numbers to bytes, and of finding each row's largest, in nanoseconds a number
+single      one row × W_h and × W_P in int8, in the ways that PyTorch has, in microseconds
 products    R rows × W_h in the ways that PyTorch has, in milliseconds
 words       the character network of `model/` and the kernel's on the sample text, in microseconds a distinct word
 layers      one layer, both directions: `run_lstm` and the kernel, in microseconds a token
@@ -22,6 +23,16 @@ from torch import Tensor
 
 from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.kernels.cpu_lstm import CpuLstm
+from elmokit.kernels.int8_products import (
+    LEVELS,
+    ZERO_POINT,
+    PackedBytes,
+    PlainBytes,
+    SignedBytes,
+    packed_int8_works,
+    signed_int8_works,
+    whole_numbers,
+)
 from elmokit.kernels.products import Precision, make_product
 from elmokit.kernels.words import FastCharCnn
 from elmokit.model.char_cnn import CharCnn
@@ -66,19 +77,38 @@ def functions(cells: int, width: int) -> None:
 def bytes_of(cells: int, width: int) -> None:
     """Numbers within ±1 to bytes."""
     x, half_up = torch.rand(64, cells) * 2 - 1, torch.tensor(128.5)
+    prepared = make_product(torch.eye(cells, 8), None, 1.0, "int8")
 
     def quantized() -> Tensor:
         return torch.quantize_per_tensor(x, 1 / 127, 128, torch.quint8).int_repr()
 
-    ways = {
+    ways: dict[str, Callable[[], object]] = {
         "quantize_per_tensor": quantized,
         "float32 to uint8": lambda: torch.add(half_up, x, alpha=127).to(torch.uint8),
         "float32 to int16 to uint8": lambda: torch.add(half_up, x, alpha=127).to(torch.int16).to(torch.uint8),
+        "the lowest bits": partial(prepared.prepare, x),
+        "each row's largest, aminmax": lambda: torch.aminmax(x, dim=1),
+        "each row's largest, amax amin": lambda: torch.maximum(x.amax(1), -x.amin(1)),
     }
     for name, work in ways.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the first way is deprecated
-            print(f"  {name:26} {best(work) / x.numel() * 1e9:6.2f} ns")
+            print(f"  {name:30} {best(work) / x.numel() * 1e9:6.2f} ns")
+
+
+def single(cells: int, width: int) -> None:
+    """One row in int8: times the recurrent matrix, and times the projection."""
+    for name, (inputs, outputs) in {"W_h": (width, 4 * cells), "W_P": (cells, width)}.items():
+        whole = whole_numbers(torch.randn(inputs, outputs) * 0.05)
+        row = torch.randint(-LEVELS, LEVELS, (1, inputs))
+        signed, unsigned = row.to(torch.int8), (row + ZERO_POINT).to(torch.uint8)
+        ways: dict[str, Callable[[], object]] = {}
+        if packed_int8_works():
+            ways["packed by oneDNN"] = partial(PackedBytes(whole).times, unsigned)
+        if signed_int8_works():
+            ways["signed, as it is"] = partial(SignedBytes(whole).times, signed)
+        ways["float32"] = partial(PlainBytes(whole).times, unsigned)
+        print(f"  {name}, µs:  " + "   ".join(f"{way} {best(work, 50) * 1e6:.0f}" for way, work in ways.items()))
 
 
 def products(cells: int, width: int) -> None:
@@ -94,7 +124,7 @@ def products(cells: int, width: int) -> None:
             parts.append(f"{precision} {best(partial(product.times, product.prepare(x))) * 1e3:7.2f}")
         signed = (x * 127 / 3).round().to(torch.int8)
         whole = prepared["int8"]
-        packed = getattr(getattr(whole, "weights", None), "packed", None)
+        packed = getattr(getattr(whole, "many", None), "packed", None)
         if packed is not None and rows == 1:
             scale, zero = torch.ones(4 * cells), torch.zeros(4 * cells, dtype=torch.long)
             call = partial(torch.ops.onednn.qlinear_pointwise, signed, 1.0, 0, packed, scale, zero, None, 1.0, 0)
@@ -141,6 +171,7 @@ def layers(cells: int, width: int) -> None:
 PARTS: dict[str, Callable[[int, int], None]] = {
     "functions": functions,
     "bytes": bytes_of,
+    "single": single,
     "products": products,
     "words": words,
     "layers": layers,

@@ -21,10 +21,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
-from benchmarks.peers.run import PEERS, about_text, model_files, read_sentences
+from benchmarks.peers.run import PEERS, SHAPES, about_text, model_files, read_sentences
 from benchmarks.targets.documents import linear_lines, memory_lines
-from benchmarks.targets.fidelity import drift_lines, fidelity_lines
+from benchmarks.targets.fidelity import drift_lines, fidelity_lines, reference_lines
 from benchmarks.targets.fresh import run_script
 from benchmarks.targets.lines import Line, as_table
 from benchmarks.targets.machine import gpu_lines, start_lines, workers_lines
@@ -33,6 +34,7 @@ from benchmarks.targets.speed import ORIGINAL, SMALL, Speeds
 
 from elmokit.atomic import atomic_path
 from elmokit.deploy.bench import machine
+from elmokit.kernels.products import Precision
 from elmokit.pretraining.recipes import PresetName
 
 ROWS = {
@@ -40,6 +42,7 @@ ROWS = {
     "preparing": "how long the weights of the original size take to prepare",
     "small": "the small size, float32 and int8, in batches",
     "usual": "words a second beside BERT-base and a 6-layer MiniLM",
+    "reference": "vectors beside AllenNLP's, where the peers' files compare them",
     "fidelity": "cosines of int8 and bfloat16 to float32",
     "drift": "the same at the end of a long document",
     "gpu": "the original size on a GPU, tokenizing included",
@@ -65,6 +68,7 @@ def measure(setting: Setting, rows: Sequence[str]) -> Iterator[Line]:
         "preparing": speeds.preparing,
         "small": lambda: speeds.against_floor(SMALL),
         "usual": speeds.against_usual,
+        "reference": lambda: reference_lines(setting),
         "fidelity": lambda: fidelity_lines(setting),
         "drift": lambda: drift_lines(setting),
         "gpu": lambda: gpu_lines(setting),
@@ -93,7 +97,8 @@ def run_peers(options: argparse.Namespace, folder: Path) -> list[Path]:
     paths = []
     for peer in options.run_peers:
         paths.append(folder / f"{peer}.json")
-        size = ["--size", "original", "small"] if peer.startswith("allennlp") else []
+        size = [] if peer in SHAPES else ["--size", "original", "small"]
+        size += ["--precision", *get_args(Precision)] if peer == "elmokit" else []
         numbers = ["--threads", *map(str, options.threads), "--repeats", str(options.repeats), "--json", str(paths[-1])]
         cut = ["--sentences", str(options.sentences)] if options.sentences else []
         run_script("peers/run.py", peer, str(options.text.resolve()), *size, *numbers, *cut)
@@ -136,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentences = read_sentences(options.text, options.sentences)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            peers = read_peers([*options.peers, *run_peers(options, folder)], options.text, sentences)
+            peers, differences = read_peers([*options.peers, *run_peers(options, folder)], options.text, sentences)
             setting = Setting(
                 options.text,
                 sentences,
@@ -153,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.embedded,
                 options.gpu_text,
                 options.gpu_tokens,
+                differences,
             )
             lines = list(measure(setting, options.rows))
         about = {"machine": machine(), "text": about_text(options.text, sentences)}

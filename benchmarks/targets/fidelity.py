@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 MEAN = {"int8": 0.999, "bfloat16": 0.9995}
 FIRST_PERCENTILE = {"int8": 0.99}
 PARTS = 10
+LARGEST = 5e-5
+"""Between our float32 vectors and AllenNLP's: what its recorded outputs are compared with."""
+HOW_TO_COMPARE = (
+    "give --peers of `benchmarks/peers/run.py allennlp-torch2` and then `elmokit`, or --run-peers allennlp-torch2 elmokit"
+)
 
 
 def fidelity_lines(setting: Setting) -> Iterator[Line]:
@@ -30,6 +35,19 @@ def fidelity_lines(setting: Setting) -> Iterator[Line]:
             yield Line(what, "cosine to float32, mean", MEAN[precision], mean, how=how)
             if precision in FIRST_PERCENTILE:
                 yield Line(what, "cosine to float32, 1st percentile", FIRST_PERCENTILE[precision], first, how=how)
+
+
+def reference_lines(setting: Setting) -> Iterator[Line]:
+    """Give what the peers' files say of our vectors beside AllenNLP's: those of all layers' mean, random weights."""
+    if not setting.differences:
+        yield Line("vectors", "largest difference to AllenNLP", LARGEST, None, at_most=True, how=HOW_TO_COMPARE)
+    for found in setting.differences:
+        what = f"{found['model']}, {found['precision']}, vectors"
+        how = f"{found['sentences']:,} sentences; at most {found['max_abs']:.1e} apart"
+        if found["precision"] == "float32":
+            yield Line(what, f"largest difference to {found['to']}", LARGEST, found["max_abs"], at_most=True, how=how)
+        else:
+            yield Line(what, f"cosine to {found['to']}, mean", MEAN[found["precision"]], found["mean_cosine"], how=how)
 
 
 def drift_lines(setting: Setting) -> Iterator[Line]:

@@ -43,6 +43,8 @@ class Setting:
     """Files for the GPU; without any, words are made up."""
     gpu_tokens: int = 1_000_000
     """So many of them."""
+    differences: Sequence[dict[str, Any]] = ()
+    """How far elmokit's vectors were from AllenNLP's there."""
 
     @property
     def cycle(self) -> Sentences:
@@ -51,14 +53,15 @@ class Setting:
         return self.sentences * -(-max(*self.lengths, self.document) // tokens)
 
 
-def read_peers(paths: Sequence[Path], text: Path, sentences: Sentences) -> list[dict[str, Any]]:
-    """Read what `benchmarks/peers/run.py` measured.
+def read_peers(paths: Sequence[Path], text: Path, sentences: Sentences) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Read what `benchmarks/peers/run.py` measured: speeds, and differences.
 
     Raises:
         ValueError: It was measured on other sentences.
     """
     ours = about_text(text, sentences)
     rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for path in paths:
         report = json.loads(path.read_text(encoding="utf-8"))
         if report["text"]["sha256"] != ours["sha256"]:
@@ -66,4 +69,5 @@ def read_peers(paths: Sequence[Path], text: Path, sentences: Sentences) -> list[
                 f"{path}: measured on other sentences ({report['text']['name']}, {report['text']['sentences']:,} of them)"
             )
         rows += report["rows"]
-    return rows
+        differences += report["differences"]
+    return rows, differences
