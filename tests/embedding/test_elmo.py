@@ -28,7 +28,7 @@ def test_what_it_says_of_itself(elmo: Elmo) -> None:
     assert (elmo.dim, elmo.num_layers, elmo.device) == (16, 3, torch.device("cpu"))
     assert elmo.config.bilm.cell_dim == 24
     assert elmo.to("cpu") is elmo
-    assert repr(Elmo.from_config(ElmoConfig(bilm=BILM))) == "Elmo(random values (seed 0), dim 12, 3 layers, cpu)"
+    assert repr(Elmo.from_config(ElmoConfig(bilm=BILM))) == "Elmo(random values (seed 0), dim 12, 3 layers, cpu, float32)"
     assert repr(elmo).startswith("Elmo(published layout: ")
 
 

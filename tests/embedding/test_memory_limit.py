@@ -92,7 +92,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
 def test_where_nothing_fits_there_is_one_error() -> None:
     found = encode(cells=64, width=32, rows=20, words=20, megabytes=50)
     assert found["error"] == "MemoryError"
-    assert found["message"].startswith("no room for even 22 tokens at once; free some, or take a smaller model (")
+    assert found["message"].startswith("no room for a sentence of 20 tokens, 22 read at a time; free memory, cut the sentence, ")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The table of word vectors changes nothing but the work."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,6 +187,7 @@ def test_inference_mode_comes_and_goes() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_table_has_no_less_than_no_places(elmo: Elmo) -> None:
-    with pytest.raises(ValueError, match="word_cache must be 0 or more, not -1"):
-        elmo.word_cache = -1
+@pytest.mark.parametrize("places", [-1, 2.5, "5", None])
+def test_places_are_a_whole_number(elmo: Elmo, places: Any) -> None:
+    with pytest.raises(ValueError, match=f"word_cache must be a whole number, 0 or more, not {places!r}"):
+        elmo.word_cache = places

@@ -210,7 +210,8 @@ def test_changed_weights_are_prepared_anew(change: object) -> None:
 def test_weights_of_another_type_are_left_to_the_bilm() -> None:
     bilm = bilm_of(SMALL).double()
     engine, batch = Engine(bilm, "int8"), word_batch([["a"]])
-    engine.expect(1000)
+    with pytest.warns(UserWarning, match=r"weights are torch\.float64: computing so, and not in int8"):
+        engine.expect(1000)
     assert engine.preparing_s == 0
     assert run(engine, batch)[0].dtype == torch.float64
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,11 @@ def in_fresh_process(job: Job) -> Found:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """What it was measured on, with what, and when."""
     return {
+        "date": date.today().isoformat(),
+        "elmokit": version("elmokit"),
+        "torch": version("torch"),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),

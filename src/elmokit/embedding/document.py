@@ -16,6 +16,7 @@ from elmokit.embedding.layers import Layers
 from elmokit.embedding.room import NpyFile
 from elmokit.embedding.windows import ReadForms, Words, read_in_windows
 from elmokit.embedding.words import WordVectors
+from elmokit.errors import is_out_of_memory
 from elmokit.text.sentences import iterate_sentences
 from elmokit.text.tokenizers import get_tokenizer
 
@@ -64,6 +65,25 @@ def _words(sentence: object, number: int) -> Words:
     return words
 
 
+def check_array(out: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an array that cannot take a document's vectors.
+
+    Args:
+        out: The array-like.
+        shape: That of the vectors.
+
+    Raises:
+        ValueError: Another shape or type of numbers, or a tensor.
+    """
+    if isinstance(out, torch.Tensor):
+        raise ValueError("out is a tensor; give out=tensor.numpy(), which shares its memory, or an array")
+    if tuple(getattr(out, "shape", ())) != shape:
+        raise ValueError(f"out has the shape {tuple(getattr(out, 'shape', ()))}, this document needs {shape}")
+    dtype = np.dtype(getattr(out, "dtype", np.float32))
+    if dtype.kind != "f":
+        raise ValueError(f"out holds {dtype} numbers, which cannot take vectors; make it of float32, or of float16")
+
+
 @torch.no_grad()
 def embed_document(
     word_vectors: WordVectors,
@@ -81,14 +101,16 @@ def embed_document(
         sentences: Words; they are gone through several times.
         layers: Which layers.
         window: Tokens and marks computed at once.
-        out: The path of a `.npy` file, an array-like of the result's shape, or None for an array of its own.
+        out: The path of a `.npy` file, which is replaced if it is there; an array-like of floats in the result's shape; or
+            None for an array of its own.
         read_forms: Gives words the form which the model reads; by default they have it.
 
     Returns:
         (N, D), or (L, N, D) for all layers: the array, `out`, or the file memory-mapped.
 
     Raises:
-        ValueError: A window below 1; an `out` of another shape or suffix.
+        ValueError: A window below 1; an `out` of another shape, type or suffix.
+        MemoryError: There is too little for windows of this size.
     """
     if window < 1:
         raise ValueError(f"window must be 1 or more, not {window}")
@@ -98,14 +120,18 @@ def embed_document(
     word_vectors.engine.expect(tokens)
 
     def fill(array: Any) -> Any:
-        read_in_windows(word_vectors, sentences, array, layers=layers, window=window, read_forms=read_forms)
+        try:
+            read_in_windows(word_vectors, sentences, array, layers=layers, window=window, read_forms=read_forms)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError(f"no room for window={window} tokens at once; set it lower ({error})") from error
         return array
 
     if out is None:
         return fill(np.empty(shape, dtype=np.float32))
     if not isinstance(out, str | Path):
-        if tuple(getattr(out, "shape", ())) != shape:
-            raise ValueError(f"out has the shape {tuple(getattr(out, 'shape', ()))}, this document needs {shape}")
+        check_array(out, shape)
         return fill(out)
     path = Path(out)
     if path.suffix != ".npy":

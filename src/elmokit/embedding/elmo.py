@@ -39,7 +39,10 @@ LONG_INPUT = 50_000
 
 
 class Elmo(Predicting):
-    """A pretrained biLM with its rules for text. It may be called from several threads.
+    """A pretrained biLM with its rules for text. It may be called from several threads, which wait for each other in part.
+
+    Its weights may change between calls; after single numbers of them were written by way of `.data`, which nobody counts,
+    call `engine.forget()`.
 
     Args:
         checkpoint: The model in memory; `from_pretrained` and `from_config` make one.
@@ -61,7 +64,8 @@ class Elmo(Predicting):
         """Makes words' vectors, and remembers those used last."""
 
     def __repr__(self) -> str:
-        return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device})"
+        how = f"{self.device}, {self.engine.precision}"
+        return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {how})"
 
     @classmethod
     def from_pretrained(
@@ -131,7 +135,10 @@ class Elmo(Predicting):
 
     @property
     def word_cache(self) -> int:
-        """How many words' vectors are kept, from call to call, those used last: 20,000; 0 for none. Results do not change."""
+        """How many words' vectors are kept, from call to call, those used last: 20,000; 0 for none. Results do not change.
+
+        Setting it forgets them. `word_vectors.hits` of `word_vectors.asked` words were found so far.
+        """
         return self.word_vectors.places
 
     @word_cache.setter
@@ -310,7 +317,8 @@ class Elmo(Predicting):
             document: A list of words, a list of sentences as lists of words, or a string.
             layers: "mean" (of all layers), "top", "all" or a layer's number, from 0 for the word vectors.
             window: Tokens computed at once; it changes memory and speed, not the result.
-            out: Where to write: the path of a new `.npy` file, or an array-like (NumPy, h5py, …) of the result's shape.
+            out: Where to write: the path of a `.npy` file, which is replaced if it is there, or an array-like of floats (NumPy,
+                h5py, …) in the result's shape.
 
         Returns:
             A float32 array of all tokens (N, D), or (L, N, D) for "all"; with `out` that array, or the file memory-mapped.

@@ -116,8 +116,10 @@ class SentenceEncoder:
             if not is_out_of_memory(error):
                 raise
             if len(sentences) == 1 and self.batch_tokens <= SMALLEST_WINDOW:
+                window = min(used, SMALLEST_WINDOW)
                 raise MemoryError(
-                    f"no room for even {used} tokens at once; free some, or take a smaller model ({error})"
+                    f"no room for a sentence of {len(sentences[0])} tokens, {window} read at a time; free memory, "
+                    f"cut the sentence, take a smaller model, or `encode_document` with `out` ({error})"
                 ) from error
         # Outside the `except`: its traceback would keep the tensors of the failed batch alive.
         self.batch_tokens = max(min(self.batch_tokens, used) // 2, 1)

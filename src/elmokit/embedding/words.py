@@ -6,6 +6,7 @@ bounded table keeps those used last, as long as the engine computes with the sam
 U distinct words of a batch, W ids of a word (its characters, mostly), P width, N rows of the table so far.
 """
 
+import operator
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -32,17 +33,18 @@ class WordVectors:
         places: How many words are remembered; 0 for none.
 
     Raises:
-        ValueError: Fewer places than 0.
+        ValueError: Fewer places than 0, or no whole number.
     """
 
     def __init__(self, engine: Engine, reader: WordReader, places: int = PLACES) -> None:
-        if places < 0:
-            raise ValueError(f"word_cache must be 0 or more, not {places}")
+        whole = operator.index(places) if hasattr(places, "__index__") else -1
+        if whole < 0:
+            raise ValueError(f"word_cache must be a whole number, 0 or more, not {places!r}")
         self.engine = engine
         """What computes them."""
         self.reader = reader
         """How the model reads words."""
-        self.places = places
+        self.places = whole
         """How many words are remembered."""
         self.asked = 0
         """Distinct words of all batches so far."""

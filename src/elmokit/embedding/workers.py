@@ -187,7 +187,11 @@ def serve() -> None:
     """Do what the process asks for that has started this one, until it ends: the whole life of a worker."""
     if not hasattr(signal, "pthread_sigmask"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb") as answers:
+    with (
+        suppress(EOFError, BrokenPipeError),  # the other process is gone, which closing the files may be the first to see
+        os.fdopen(os.dup(0), "rb") as tasks,
+        os.fdopen(os.dup(1), "wb") as answers,
+    ):
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
@@ -198,15 +202,14 @@ def serve() -> None:
 
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_, **__: tell("warning", str(message))
-        with suppress(EOFError, BrokenPipeError):  # the other process is gone
-            try:
-                handle: Handler = receive(tasks)()
-            except Exception as error:
-                tell("error", _sendable(error))
-                return
-            tell("answer", None)
-            while True:
-                _answer(handle, receive(tasks), tell)
+        try:
+            handle: Handler = receive(tasks)()
+        except Exception as error:
+            tell("error", _sendable(error))
+            return
+        tell("answer", None)
+        while True:
+            _answer(handle, receive(tasks), tell)
 
 
 def _answer(handle: Handler, task: Any, tell: Callable[[Kind, Any], None]) -> None:

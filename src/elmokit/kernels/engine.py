@@ -154,13 +154,20 @@ class Engine:
                 self.version += 1
             self._expected += tokens
             worth = (self.precision != "float32" or self._expected >= PREPARE_FROM) and not self._too_large
-            if self._kernels is None and worth and all(p.dtype == torch.float32 for p in self.bilm.parameters()):
+            if self._kernels is None and worth and self._is_float32():
                 began = time.perf_counter()
                 self._kernels = self._kernels_that_fit()
                 if self._kernels is not None:
                     self.version += 1
                     self.preparing_s = time.perf_counter() - began
                     _LOG.info("prepared the weights for %s in %.2f s", self.precision, self.preparing_s)
+
+    def _is_float32(self) -> bool:
+        """Whether the weights can be prepared. Others stay as they are, with a warning where another precision is asked for."""
+        others = {str(p.dtype) for p in self.bilm.parameters()} - {"torch.float32"}
+        if others and self.precision != "float32":
+            warnings.warn(f"weights are {', '.join(sorted(others))}: computing so, and not in {self.precision}", stacklevel=4)
+        return not others
 
     def word_vectors(self, chars_UW: Tensor) -> Tensor:
         """Give the vectors x_UP of distinct words.

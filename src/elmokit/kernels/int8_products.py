@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.float_products import ABSENT, ROWS_HINT
+from elmokit.kernels.large_pages import in_large_pages
 
 LEVELS = 127
 """Whole numbers of int8 on each side of 0."""
@@ -118,7 +119,7 @@ class SignedBytes:
     """
 
     def __init__(self, whole: Whole, b_M: Tensor | None = None) -> None:
-        self.w_KM, self.scale_M, self.b_M = whole.w_MK.t(), whole.scale_M, b_M
+        self.w_KM, self.scale_M, self.b_M = in_large_pages(whole.w_MK).t(), whole.scale_M, b_M
 
     def times(self, q_NK: Tensor) -> Tensor:
         """Give q W + b."""

@@ -22,6 +22,7 @@ from elmokit.kernels.float_products import (
     PlainBFloat16,
     PlainFloat32,
     SingleFloat32,
+    long_rows,
     packed_bfloat16_works,
     packed_float32_works,
 )
@@ -81,10 +82,10 @@ def make_product(
         single: Whether single rows come often. In float32 and int8 the matrix is then kept as it is too.
     """
     if precision == "float32":
-        plain = PlainFloat32(w_KM, b_M)
         if w_KM.numel() < WORTH_PACKING or not packed_float32_works():
-            return plain
-        return SingleFloat32(PackedFloat32(w_KM, b_M), plain) if single else PackedFloat32(w_KM, b_M)
+            return PlainFloat32(w_KM, b_M)
+        packed = PackedFloat32(w_KM, b_M)
+        return SingleFloat32(packed, PlainFloat32(long_rows(w_KM), b_M)) if single else packed
     if precision == "bfloat16":
         return PackedBFloat16(w_KM, b_M) if packed_bfloat16_works() else PlainBFloat16(w_KM, b_M)
     return BoundedInt8(w_KM, b_M, bound, single) if bound is not None else RowInt8(w_KM, b_M)

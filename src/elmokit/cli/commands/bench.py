@@ -70,7 +70,11 @@ def bench(
     if not texts:
         raise ValueError(f"{text}: holds no text to measure with; check the file")
     numbers: Sequence[int | None] = threads or [None]
-    jobs = [Job(str(model), each, texts, n, tokenizer, device, SINGLE, repeats) for n in numbers for each in precision]
+    jobs = [
+        Job(str(model), each, texts, n, tokenizer, device, SINGLE, repeats)
+        for n in dict.fromkeys(numbers)
+        for each in dict.fromkeys(precision)
+    ]
     found = list(_measure(jobs))
     title = f"{model}, {found[0]['batch']['tokens']:,} tokens, {machine()['processor']}, {found[0]['device']}"
     print(f"{title}\n\n{tables(found)}\n{NOTES}")
