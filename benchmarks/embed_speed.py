@@ -19,6 +19,7 @@ from torch import Tensor
 
 from elmokit import Elmo, ElmoConfig
 from elmokit.config import BiLMConfig, CharCnnConfig
+from elmokit.embedding.words import PLACES
 from elmokit.model.char_cnn import CharCnn
 from elmokit.text.batch import token_budget_batches
 from elmokit.text.files import read_lines
@@ -104,7 +105,12 @@ def measure(elmo: Elmo, sentences: Sentences, threads: int, repeats: int) -> Non
     lengths = [len(sentence) + 2 for sentence in sentences]
     batches = [(len(batch), lengths[batch[0]]) for batch in token_budget_batches(lengths, 8192)]
     chars_UW = torch.from_numpy(elmo.collate.batch([sorted({word for sentence in sentences for word in sentence})]).chars_UW)
-    ours = best(lambda: elmo.encode_tokens(sentences), repeats)
+
+    def embed() -> None:
+        elmo.word_cache = PLACES  # no word is known at the beginning
+        elmo.encode_tokens(sentences)
+
+    ours = best(embed, repeats)
     char_cnn = elmo.bilm.words
     assert isinstance(char_cnn, CharCnn)
     words = best(lambda: word_products(char_cnn, chars_UW), repeats)

@@ -37,6 +37,7 @@ from torch.nn.functional import linear
 
 from elmokit import Elmo, ElmoConfig
 from elmokit.config import BiLMConfig, CharCnnConfig
+from elmokit.embedding.words import PLACES
 from elmokit.kernels.chunks import MOST_STEPS, chunks_of
 from elmokit.kernels.gate_step import plain_gate_step
 from elmokit.kernels.gpu_lstm import GATE_BYTES, GpuLstm, GpuPrecision
@@ -110,6 +111,7 @@ def pieces_of(texts: list[str], tokens: int) -> list[list[str]]:
 def encode(elmo: Elmo, pool: ProcessPoolExecutor | None, pieces: list[list[str]], batch_tokens: int) -> tuple[float, int]:
     """Run from strings to mean vectors on the device; give seconds and tokens."""
     cut = partial(tokenized, elmo.config.text.tokenizer)
+    elmo.word_cache = PLACES  # no word is known at the beginning
     began = time.perf_counter()
     vectors: list[Tensor] = []
     for words in map(cut, pieces) if pool is None else pool.map(cut, pieces):
