@@ -21,6 +21,7 @@ from elmokit import Elmo, ElmoConfig
 from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.embedding.words import PLACES
 from elmokit.model.char_cnn import CharCnn
+from elmokit.model.highway import Highway
 from elmokit.text.batch import token_budget_batches
 from elmokit.text.files import read_lines
 
@@ -74,12 +75,13 @@ def best(work: Callable[[], object], repeats: int) -> float:
 @torch.no_grad()
 def word_products(char_cnn: CharCnn, chars_UW: Tensor) -> None:
     """The products of the character CNN."""
-    for part in chars_UW.split(2048):  # type: ignore[no-untyped-call]  # PyTorch's own lack of types
+    highways = [highway for highway in char_cnn.highways if isinstance(highway, Highway)]
+    for part in torch.split(chars_UW, 2048):
         x_UEW = char_cnn.embedding(part.long()).transpose(1, 2)
         x_UF = torch.cat([convolution(x_UEW).amax(-1) for convolution in char_cnn.convolutions], -1)
-        for highway in char_cnn.highways:
-            torch.nn.functional.linear(x_UF, highway.transform.weight)  # type: ignore[union-attr,arg-type]  # a ModuleList forgets types
-            torch.nn.functional.linear(x_UF, highway.carry.weight)  # type: ignore[union-attr,arg-type]  # a ModuleList forgets types
+        for highway in highways:
+            torch.nn.functional.linear(x_UF, highway.transform.weight)
+            torch.nn.functional.linear(x_UF, highway.carry.weight)
         char_cnn.projection(x_UF)
 
 

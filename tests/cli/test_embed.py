@@ -14,21 +14,10 @@ import pytest
 
 from elmokit.cli import embed
 from elmokit.cli.main import main
-from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig
-from elmokit.embedding.elmo import Elmo
 
 PROGRAM = [sys.executable, "-c", "import sys; from elmokit.cli.main import main; sys.exit(main())", "embed"]
 SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 FORMATS = ["h5", "parquet", "jsonl"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a small random model."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    char_cnn = CharCnnConfig(embedding_dim=4, filters=((1, 8), (3, 8)))
-    Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=char_cnn, cell_dim=16, projection_dim=6))).save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture

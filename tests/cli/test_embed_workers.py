@@ -25,15 +25,6 @@ PROGRAM = [sys.executable, "-c", "import sys; from elmokit.cli.main import main;
 SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a small random model."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    char_cnn = CharCnnConfig(embedding_dim=4, filters=((1, 8), (3, 8)))
-    Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=char_cnn, cell_dim=16, projection_dim=6))).save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     """Some chunks of 400 tokens."""

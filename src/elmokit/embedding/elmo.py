@@ -41,8 +41,7 @@ LONG_INPUT = 50_000
 class Elmo(Predicting):
     """A pretrained biLM with its rules for text. It may be called from several threads, which wait for each other in part.
 
-    Its weights may change between calls; after single numbers of them were written by way of `.data`, which nobody counts,
-    call `engine.forget()`.
+    Weights may change between calls; after single numbers were written by way of `.data`, call `engine.forget()`.
 
     Args:
         checkpoint: The model in memory; `from_pretrained` and `from_config` make one.
@@ -64,8 +63,7 @@ class Elmo(Predicting):
         """Makes words' vectors, and remembers those used last."""
 
     def __repr__(self) -> str:
-        how = f"{self.device}, {self.engine.precision}"
-        return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {how})"
+        return f"Elmo({self.checkpoint.origin}, dim {self.dim}, {self.num_layers} layers, {self.device}, {self.engine.precision})"
 
     @classmethod
     def from_pretrained(
@@ -397,6 +395,6 @@ class Elmo(Predicting):
 
     def _stacked(self, vectors: list[Tensor], encoder: SentenceEncoder, normalize_embeddings: bool) -> Tensor:
         """Vectors on a new first axis, of the right shape even if there is none."""
-        one = (self.num_layers, self.dim) if encoder.layers == "all" else (self.dim,)
-        stacked = torch.stack(vectors) if vectors else torch.empty((0, *one), device=encoder.on)
+        layers = (self.num_layers,) if encoder.layers == "all" else ()
+        stacked = torch.stack(vectors) if vectors else torch.empty((0, *layers, self.dim), device=encoder.on)
         return unit_length(stacked) if normalize_embeddings else stacked

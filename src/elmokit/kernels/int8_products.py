@@ -113,9 +113,9 @@ class PackedBytes:
 
 
 class SignedBytes:
-    """PyTorch's product of signed bytes over weights as they are, for a single row: half of what a call of `PackedBytes` takes.
+    """PyTorch's product of signed bytes over weights as they are, for a single row: its calls cost less than `PackedBytes`'.
 
-    The same numbers, bit for bit. Of two rows on it is slower.
+    The same numbers, bit for bit. From two rows on it is slower.
     """
 
     def __init__(self, whole: Whole, b_M: Tensor | None = None) -> None:
