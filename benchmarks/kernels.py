@@ -28,8 +28,9 @@ from elmokit.kernels.int8_products import (
     ZERO_POINT,
     PackedBytes,
     PlainBytes,
-    SignedBytes,
+    SingleInt8,
     packed_int8_works,
+    signed_bytes,
     signed_int8_works,
     whole_numbers,
 )
@@ -106,7 +107,7 @@ def single(cells: int, width: int) -> None:
         if packed_int8_works():
             ways["packed by oneDNN"] = partial(PackedBytes(whole).times, unsigned)
         if signed_int8_works():
-            ways["signed, as it is"] = partial(SignedBytes(whole).times, signed)
+            ways["signed, as it is"] = partial(SingleInt8(signed_bytes(whole), 1.0).times, signed)
         ways["float32"] = partial(PlainBytes(whole).times, unsigned)
         print(f"  {name}, µs:  " + "   ".join(f"{way} {best(work, 50) * 1e6:.0f}" for way, work in ways.items()))
 

@@ -12,6 +12,7 @@ from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.deploy.floor import ALONE, FIRST, SECOND, Floor, Notebook, make_products
 from elmokit.deploy.measure import _with_engine
 from elmokit.kernels import cpu_lstm
+from elmokit.kernels.product import Product
 
 WIDTH, CELLS, LAYERS, FILTERS = 6, 16, 2, 12
 SENTENCES = [["I", "sat", "by", "the", "river"], ["Hello"], ["the", "river", "bank"], ["I"] * 9]
@@ -106,10 +107,8 @@ def check_floor(notebook: Notebook) -> None:
         assert product.made == [(call.rows, call.onto, call.threads) for call in notebook.calls if call.matrix == matrix]
 
 
-class Counting:
+class Counting(Product):
     """A `Product` that checks and notes what it is given."""
-
-    bound = None
 
     def __init__(self, w_KM: Tensor) -> None:
         self.w_KM = w_KM

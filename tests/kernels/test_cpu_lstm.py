@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.kernels import cpu_lstm, products
 from elmokit.kernels.cpu_lstm import CpuLstm
-from elmokit.kernels.products import Precision, Product, make_product
+from elmokit.kernels.product import Product
+from elmokit.kernels.products import Precision, make_product
 from elmokit.kernels.side_by_side import side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
 from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels, gpu_kernels, input_bound
-from elmokit.kernels.products import Precision, Product, make_product
+from elmokit.kernels.product import Product
+from elmokit.kernels.products import Precision, make_product
 from elmokit.model.bilm import BiLM, BiLMState
 from elmokit.text.batch import WordBatch, word_batch
 

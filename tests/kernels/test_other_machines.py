@@ -69,11 +69,11 @@ def has_other_parameters(*_: object) -> NoReturn:
     raise RuntimeError("onednn::qlinear_pointwise() expected at most 9 argument(s) but received 13 argument(s)")
 
 
-def has_no_code(*_: object) -> NoReturn:
+def has_no_code(*_: object, **__: object) -> NoReturn:
     raise NotImplementedError("Could not run 'onednn::qlinear_prepack' with arguments from the 'CPU' backend.")
 
 
-def gives_nonsense(*arguments: Any) -> torch.Tensor:
+def gives_nonsense(*arguments: Any, **_: object) -> torch.Tensor:
     return torch.full((len(arguments[0]), 32), 7.0, dtype=torch.float32)
 
 

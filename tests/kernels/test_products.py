@@ -24,12 +24,14 @@ from elmokit.kernels.int8_products import (
     BoundedInt8,
     PackedBytes,
     PlainBytes,
-    SignedBytes,
+    SingleInt8,
     Whole,
     packed_int8_works,
+    signed_bytes,
     signed_int8_works,
 )
-from elmokit.kernels.products import Product, make_product
+from elmokit.kernels.product import Product
+from elmokit.kernels.products import make_product
 
 BOUND = 3.0
 Make = Callable[[torch.Tensor, torch.Tensor | None, float | None], Product]
@@ -100,10 +102,11 @@ def test_an_int8_row_is_the_same_alone_bit_for_bit(name: str, rows: int, outputs
     product = MAKERS[name](w, b, BOUND if bounded else None)
     together = product.times(product.prepare(x))
     summed = product.onto(torch.ones(rows, outputs), product.prepare(x))
-    for row in range(rows):
-        alone = product.prepare(x[row : row + 1])
-        assert torch.equal(product.times(alone)[0], together[row])
-        assert torch.equal(product.onto(torch.ones(1, outputs), alone)[0], summed[row])
+    for one in (product, product.for_rows(1)):
+        for row in range(rows):
+            alone = one.prepare(x[row : row + 1])
+            assert torch.equal(one.times(alone)[0], together[row])
+            assert torch.equal(one.onto(torch.ones(1, outputs), alone)[0], summed[row])
 
 
 def test_a_single_row_in_float32_has_weights_of_its_own_layout() -> None:
@@ -170,12 +173,17 @@ def test_where_an_operator_is_missing_the_plain_product_takes_its_place(precisio
 
 def test_a_single_row_of_bytes_goes_its_own_way() -> None:
     product = make_product(torch.eye(4), None, 1.0, "int8", single=True)
-    assert isinstance(product, BoundedInt8)
-    forms = [product.prepare(torch.zeros(rows, 4)).dtype for rows in (1, 2)]
-    assert forms == [torch.int8 if signed_int8_works() else torch.uint8, torch.uint8]
+    assert isinstance(product.for_rows(1), SingleInt8 if signed_int8_works() else BoundedInt8)
+    assert product.for_rows(2) is product
+    # Each loop has room of its own: two threads may read a row each.
+    x_1K, y_1K = torch.eye(4)[:1], torch.eye(4)[1:2]
+    first, second = product.for_rows(1), product.for_rows(1)
+    prepared = first.prepare(x_1K)
+    second.times(second.prepare(y_1K))
+    torch.testing.assert_close(first.times(prepared), x_1K)
 
 
-@pytest.mark.parametrize(("kind", "probe"), [(PackedBytes, packed_int8_works), (SignedBytes, signed_int8_works)])
+@pytest.mark.parametrize(("kind", "probe"), [(PackedBytes, packed_int8_works), (SingleInt8, signed_int8_works)])
 def test_an_operator_that_overflows_is_found_out(kind: Any, probe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on processors that add pairs of products in 16 bits."""
 
@@ -198,4 +206,4 @@ def test_bytes_are_exact_at_their_largest() -> None:
     whole = Whole(torch.full((8, 4096), -LEVELS, dtype=torch.int8), torch.full((8,), 2.0))
     expected = torch.full((1, 8), -127.0 * 127 * 4096 * 2)
     assert torch.equal(PackedBytes(whole).times(torch.full((1, 4096), 255, dtype=torch.uint8)), expected)
-    assert torch.equal(SignedBytes(whole).times(torch.full((1, 4096), 127, dtype=torch.int8)), expected)
+    assert torch.equal(SingleInt8(signed_bytes(whole), 1.0).times(torch.full((1, 4096), 127, dtype=torch.int8)), expected)

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel, WordNumbers
-from elmokit.kernels.products import Precision, Product, make_product
+from elmokit.kernels.product import Product
+from elmokit.kernels.products import Precision, make_product
 from elmokit.kernels.side_by_side import side_by_side
 from elmokit.model.bilm import BiLM
 from elmokit.model.lstm import LstmState
@@ -132,10 +133,8 @@ class _NotedLayer:
         return self.notebook.read(lambda: self.kernel.run(x_STBD, lengths_B, states, words_STB))
 
 
-class _Noting:
+class _Noting(Product):
     """A `Product` that only notes. The shapes are right, and so is what the run does with them."""
-
-    bound = None
 
     def __init__(self, notebook: Notebook, matrix: int, outputs: int) -> None:
         self.notebook, self.matrix, self.outputs = notebook, matrix, outputs
@@ -202,17 +201,15 @@ def _ready(calls: Sequence[Call], matrices: Sequence[Matrix], products: Sequence
     most: dict[tuple[int, bool], int] = {}
     for call in calls:  # a single row has a form of its own
         most[call.matrix, call.rows == 1] = max(most.get((call.matrix, call.rows == 1), 0), call.rows)
-    x_of = {
-        (matrix, one): products[matrix].prepare(torch.rand(rows, len(matrices[matrix].w_KM)) * 2 - 1)
-        for (matrix, one), rows in most.items()
-    }
+    product_of = {(matrix, one): products[matrix].for_rows(rows) for (matrix, one), rows in most.items()}
+    x_of = {key: product_of[key].prepare(torch.rand(rows, len(matrices[key[0]].w_KM)) * 2 - 1) for key, rows in most.items()}
     summed = {(call.matrix, call.rows == 1) for call in calls if call.onto}
     y_of = {key: torch.zeros(most[key], matrices[key[0]].w_KM.shape[1]) for key in summed}
     ready: _Ready = []
     for matrix, rows, onto, *_ in calls:
         key = (matrix, rows == 1)
-        x_NK = x_of[key][:rows]
-        ready.append((products[matrix].onto, (y_of[key][:rows], x_NK)) if onto else (products[matrix].times, (x_NK,)))
+        product, x_NK = product_of[key], x_of[key][:rows]
+        ready.append((product.onto, (y_of[key][:rows], x_NK)) if onto else (product.times, (x_NK,)))
     return ready
 
 

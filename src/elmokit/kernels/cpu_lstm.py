@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.lstm_kernel import Lengths, WordNumbers
-from elmokit.kernels.products import MakeProduct
+from elmokit.kernels.product import MakeProduct, Product
 from elmokit.kernels.side_by_side import in_one_thread, side_by_side
 from elmokit.model.lstm import LstmLayer, LstmState
 
@@ -164,17 +164,21 @@ class _Direction:
         for start, end, rows in _spans(lengths_R):
             last_RP[rows : len(h_RP)] = h_RP[rows:]  # of rows that have ended
             gates_NRG = gates_of(start, end, rows)
+            quarters_4NRH = gates_NRG.view(end - start, rows, 4, -1).unbind(2)
             m, h_RP = m_RH[:rows], h_RP[:rows]
             cells = _Cells(c_RH[:rows], m, self.cell_clip)
-            for gates_RG, y_RP in zip(gates_NRG, y_TRP[start:end, :rows], strict=True):
-                cells.move(self.from_output.onto(gates_RG, self.from_output.prepare(h_RP)))
-                h_RP = self._project(m, y_RP)
+            from_output = self.from_output.for_rows(rows)
+            projection = None if self.projection is None else self.projection.for_rows(rows)
+            for gates_RG, y_RP, *quarters_4RH in zip(gates_NRG, y_TRP[start:end, :rows], *quarters_4NRH, strict=True):
+                sums_RG = from_output.onto(gates_RG, from_output.prepare(h_RP))
+                cells.move(sums_RG, quarters_4RH if sums_RG is gates_RG else sums_RG.chunk(4, 1))
+                h_RP = self._project(projection, m, y_RP)
         last_RP[: len(h_RP)] = h_RP
 
-    def _project(self, m_RH: Tensor, out_RP: Tensor) -> Tensor:
+    def _project(self, projection: Product | None, m_RH: Tensor, out_RP: Tensor) -> Tensor:
         """Write h of m."""
-        h_RP = m_RH if self.projection is None else self.projection.times(self.projection.prepare(m_RH))
-        if self.projection is None or self.projection_clip is None:
+        h_RP = m_RH if projection is None else projection.times(projection.prepare(m_RH))
+        if projection is None or self.projection_clip is None:
             return out_RP.copy_(h_RP)
         return torch.clamp(h_RP, -self.projection_clip, self.projection_clip, out=out_RP)
 
@@ -196,15 +200,22 @@ class _Cells:
             for c, m in zip(torch.split(c_RH, self.at_once), torch.split(m_RH, self.at_once), strict=True)
         ]
 
-    def move(self, gates_RG: Tensor) -> None:
-        """Make one step, some rows at a time; the gates are overwritten."""
-        parts = [gates_RG] if len(self.blocks) == 1 else torch.split(gates_RG, self.at_once)
-        for gates, (c, m, buffer) in zip(parts, self.blocks, strict=True):
-            i, g, f, o = gates.sigmoid_().chunk(4, 1)
-            torch.addcmul(torch.addcmul(i, i, g, value=-2, out=buffer), f, c, out=c)
-            if self.clip is not None:
-                c.clamp_(-self.clip, self.clip)
-            torch.addcmul(o, o, torch.add(c, c, out=buffer).sigmoid_(), value=-2, out=m)
+    def move(self, gates_RG: Tensor, quarters_4RH: Sequence[Tensor]) -> None:
+        """Make one step, some rows at a time; the gates, whose quarters are given too, are overwritten."""
+        if len(self.blocks) == 1:
+            return self._move(gates_RG, quarters_4RH, self.blocks[0])
+        for gates, block in zip(torch.split(gates_RG, self.at_once), self.blocks, strict=True):
+            self._move(gates, gates.chunk(4, 1), block)
+
+    def _move(self, gates_RG: Tensor, quarters_4RH: Sequence[Tensor], block: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Make one step of a block of rows."""
+        gates_RG.sigmoid_()
+        i, g, f, o = quarters_4RH
+        c, m, buffer = block
+        torch.addcmul(torch.addcmul(i, i, g, value=-2, out=buffer), f, c, out=c)
+        if self.clip is not None:
+            c.clamp_(-self.clip, self.clip)
+        torch.addcmul(o, o, torch.add(c, c, out=buffer).sigmoid_(), value=-2, out=m)
 
 
 def _spans(lengths_R: Lengths) -> Iterator[tuple[int, int, int]]:

@@ -23,7 +23,8 @@ from elmokit.kernels.gpu_lstm import GpuLstm, GpuPrecision
 from elmokit.kernels.gpu_words import GpuCharCnn
 from elmokit.kernels.headroom import check_room
 from elmokit.kernels.lstm_kernel import Lengths, LstmKernel, WordNumbers
-from elmokit.kernels.products import MakeProduct, Precision, check_precision, make_product
+from elmokit.kernels.product import MakeProduct
+from elmokit.kernels.products import Precision, check_precision, make_product
 from elmokit.kernels.tf32 import tf32_asked_for
 from elmokit.kernels.words import fast_words
 from elmokit.model.bilm import BiLM, BiLMState, StackState

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.large_pages import in_large_pages
+from elmokit.kernels.product import Product
 
 ABSENT = (AttributeError, RuntimeError)
 """What calling an operator raises that a build does not have; that has no code for this processor, or other parameters."""
@@ -18,10 +19,8 @@ ROWS_HINT = 32
 """Rows for which oneDNN chooses its layout; measured, it serves 1 to 512 rows about as well as a layout for each."""
 
 
-class PlainFloat32:
+class PlainFloat32(Product):
     """What any PyTorch can do."""
-
-    bound = None
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
         self.w_KM, self.b_M = w_KM, b_M
@@ -39,10 +38,8 @@ class PlainFloat32:
         return y_NM.addmm_(x_NK, self.w_KM)
 
 
-class PackedFloat32:
+class PackedFloat32(Product):
     """oneDNN's float32 product over weights in its own layout."""
-
-    bound = None
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
         self.packed = torch.ops.mkldnn._reorder_linear_weight(w_KM.t().contiguous(), ROWS_HINT)
@@ -63,7 +60,7 @@ class PackedFloat32:
         return sum_NM
 
 
-class SingleFloat32:
+class SingleFloat32(Product):
     """Packed weights for many rows, plain ones for a single row.
 
     The speed of a single row is that of reading W. Measured on 8 million weights, one thread reads them in 1.6 ms as they
@@ -74,8 +71,6 @@ class SingleFloat32:
         plain: The same product for one.
     """
 
-    bound = None
-
     def __init__(self, packed: PackedFloat32, plain: PlainFloat32) -> None:
         self.packed, self.plain = packed, plain
 
@@ -85,11 +80,15 @@ class SingleFloat32:
 
     def times(self, x_NK: Tensor) -> Tensor:
         """Give x W + b."""
-        return (self.plain if len(x_NK) == 1 else self.packed).times(x_NK)
+        return self.for_rows(len(x_NK)).times(x_NK)
 
     def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
         """Give y + x W; y may be overwritten."""
-        return (self.plain if len(x_NK) == 1 else self.packed).onto(y_NM, x_NK)
+        return self.for_rows(len(x_NK)).onto(y_NM, x_NK)
+
+    def for_rows(self, rows: int) -> Product:
+        """Give the weights for so many rows."""
+        return self.plain if rows == 1 else self.packed
 
 
 def long_rows(w_KM: Tensor) -> Tensor:
@@ -101,10 +100,8 @@ def long_rows(w_KM: Tensor) -> Tensor:
     return in_large_pages(w_KM.contiguous()) if outputs >= inputs else in_large_pages(w_KM.t().contiguous()).t()
 
 
-class PlainBFloat16:
+class PlainBFloat16(Product):
     """What any PyTorch can do."""
-
-    bound = None
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
         self.w_MK, self.b_M = w_KM.t().to(torch.bfloat16).contiguous(), b_M
@@ -123,10 +120,8 @@ class PlainBFloat16:
         return y_NM.add_(torch.nn.functional.linear(x_NK, self.w_MK))
 
 
-class PackedBFloat16:
+class PackedBFloat16(Product):
     """oneDNN's bfloat16 product over weights in its own layout."""
-
-    bound = None
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
         self.packed = torch.ops.mkldnn._reorder_linear_weight(w_KM.t().to(torch.bfloat16).contiguous(), ROWS_HINT)

@@ -8,6 +8,7 @@ Shapes: N rows, K inputs, M outputs.
 """
 
 import platform
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from elmokit.kernels.float_products import ABSENT, ROWS_HINT
 from elmokit.kernels.large_pages import in_large_pages
+from elmokit.kernels.product import Product
 
 LEVELS = 127
 """Whole numbers of int8 on each side of 0."""
@@ -112,26 +114,57 @@ class PackedBytes:
         return sum_NM
 
 
-class SignedBytes:
-    """PyTorch's product of signed bytes over weights as they are, for a single row: its calls cost less than `PackedBytes`'.
+class SignedBytes(NamedTuple):
+    """Whole numbers as they are, for PyTorch's product of signed bytes."""
 
-    The same numbers, bit for bit. From two rows on it is slower.
+    w_KM: Tensor
+    """int8, in large pages."""
+    scale_M: Tensor
+    """What sums are multiplied with."""
+    b_M: Tensor | None
+    """b."""
+
+
+def signed_bytes(whole: Whole, b_M: Tensor | None = None) -> SignedBytes:
+    """Prepare whole numbers for `SingleInt8`."""
+    return SignedBytes(in_large_pages(whole.w_MK).t(), whole.scale_M, b_M)
+
+
+class SingleInt8(Product):
+    """PyTorch's product of signed bytes for a single row: its calls cost less than `PackedBytes`', from two rows on more.
+
+    The same numbers, bit for bit. Nothing is allocated in a step but what `times` gives.
+
+    Args:
+        weights: W and b; the scales are those of W and of x, multiplied.
+        bound: Of x.
     """
 
-    def __init__(self, whole: Whole, b_M: Tensor | None = None) -> None:
-        self.w_KM, self.scale_M, self.b_M = in_large_pages(whole.w_MK).t(), whole.scale_M, b_M
+    def __init__(self, weights: SignedBytes, bound: float) -> None:
+        self.bound, self.weights = bound, weights
+        inputs, outputs = weights.w_KM.shape
+        self.rounds, self.steps = _rounding(bound, 0)
+        self.rounded_1K, self.q_1K = torch.empty(1, inputs, dtype=torch.float32), torch.empty(1, inputs, dtype=torch.int8)
+        self.lowest_1K = self.rounded_1K.view(torch.int32)
+        self.sums_1M, self.scaled_1M = torch.empty(1, outputs, dtype=torch.int32), torch.empty(1, outputs, dtype=torch.float32)
 
-    def times(self, q_NK: Tensor) -> Tensor:
-        """Give q W + b."""
-        y_NM = torch._int_mm(q_NK, self.w_KM) * self.scale_M
-        return y_NM if self.b_M is None else y_NM.add_(self.b_M)
+    def prepare(self, x_1K: Tensor) -> Tensor:
+        """Round x."""
+        torch.add(self.rounds, x_1K, alpha=self.steps, out=self.rounded_1K)
+        return self.q_1K.copy_(self.lowest_1K)
 
-    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
-        """Add q W to y in place; multiplied first and then added, as `PackedBytes` does."""
-        return y_NM.add_(torch._int_mm(q_NK, self.w_KM) * self.scale_M)
+    def times(self, q_1K: Tensor) -> Tensor:
+        """Give x W + b."""
+        y_1M = torch._int_mm(q_1K, self.weights.w_KM, out=self.sums_1M) * self.weights.scale_M
+        return y_1M if self.weights.b_M is None else y_1M.add_(self.weights.b_M)
+
+    def onto(self, y_1M: Tensor, q_1K: Tensor) -> Tensor:
+        """Add x W to y in place; multiplied first and then added, as `PackedBytes` does."""
+        torch._int_mm(q_1K, self.weights.w_KM, out=self.sums_1M)
+        return y_1M.add_(torch.mul(self.sums_1M, self.weights.scale_M, out=self.scaled_1M))
 
 
-class BoundedInt8:
+class BoundedInt8(Product):
     """int8 for inputs that keep a bound, as what was clipped does: one scale for all rows, exact in range.
 
     Inputs must keep it: what lies outside gives numbers without a meaning.
@@ -144,46 +177,43 @@ class BoundedInt8:
     """
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None, bound: float, single: bool = False) -> None:
-        self.bound = bound
-        scale = _not_zero(bound) / LEVELS
-        self.steps = 1 / scale
-        # Tensors, so that scaling and adding are one pass.
-        self.rounds = torch.tensor(ROUNDS, dtype=torch.float32)
-        self.rounds_unsigned = torch.tensor(ROUNDS + ZERO_POINT, dtype=torch.float32)
+        self.bound: float = bound
+        self.rounds, self.steps = _rounding(bound, ZERO_POINT)
         whole = whole_numbers(w_KM)
-        whole = whole._replace(scale_M=whole.scale_M * scale)
+        whole = whole._replace(scale_M=whole.scale_M / self.steps)
         self.many = bytes_times(whole, b_M)
         signed = single and len(w_KM) > 1 and signed_int8_works()  # of a single input PyTorch 2.13 gives wrong products
-        self.one = SignedBytes(whole, b_M) if signed else None
+        self.one = signed_bytes(whole, b_M) if signed else None
 
     def prepare(self, x_NK: Tensor) -> Tensor:
-        """Round x: a single row to signed bytes, others to bytes with `ZERO_POINT` added."""
-        if self.one is not None and len(x_NK) == 1:
-            return torch.add(self.rounds, x_NK, alpha=self.steps).view(torch.int32).to(torch.int8)
-        return torch.add(self.rounds_unsigned, x_NK, alpha=self.steps).view(torch.int32).to(torch.uint8)
+        """Round x, and add `ZERO_POINT`."""
+        return torch.add(self.rounds, x_NK, alpha=self.steps).view(torch.int32).to(torch.uint8)
 
-    def times(self, x_NK: Tensor) -> Tensor:
+    def times(self, q_NK: Tensor) -> Tensor:
         """Give x W + b."""
-        return self._weights(x_NK).times(x_NK)
+        return self.many.times(q_NK)
 
-    def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
+    def onto(self, y_NM: Tensor, q_NK: Tensor) -> Tensor:
         """Add x W to y in place."""
-        return self._weights(x_NK).onto(y_NM, x_NK)
+        return self.many.onto(y_NM, q_NK)
 
-    def _weights(self, x_NK: Tensor) -> BytesTimes:
-        """Give W in the form for which x was prepared."""
-        return self.one if self.one is not None and x_NK.dtype == torch.int8 else self.many
+    def for_rows(self, rows: int) -> Product:
+        """Give the weights for so many rows."""
+        return SingleInt8(self.one, self.bound) if rows == 1 and self.one is not None else self
 
 
-class RowInt8:
+def _rounding(bound: float, zero_point: int) -> tuple[Tensor, float]:
+    """Give what rounds x: a tensor to add, so that scaling and adding are one pass, and the steps by which x is scaled."""
+    return torch.tensor(ROUNDS + zero_point, dtype=torch.float32), LEVELS / _not_zero(bound)
+
+
+class RowInt8(Product):
     """int8 for inputs of any size: a scale for each row.
 
     Args:
         w_KM: W.
         b_M: b.
     """
-
-    bound = None
 
     def __init__(self, w_KM: Tensor, b_M: Tensor | None) -> None:
         self.weights, self.b_M = bytes_times(whole_numbers(w_KM)), b_M
@@ -228,12 +258,17 @@ def packed_int8_works() -> bool:
 def signed_int8_works() -> bool:
     """Whether PyTorch's product of a row of signed bytes is there and exact."""
     return all(
-        _exact(SignedBytes, torch.full((1, 64), q, dtype=torch.int8), torch.full((1, 64), q + ZERO_POINT, dtype=torch.uint8))
+        _exact(_signed, torch.full((1, 64), q, dtype=torch.int8), torch.full((1, 64), q + ZERO_POINT, dtype=torch.uint8))
         for q in (LEVELS, -LEVELS)
     )
 
 
-def _exact(kind: type[PackedBytes | SignedBytes], q_NK: Tensor, plain_NK: Tensor) -> bool:
+def _signed(whole: Whole) -> BytesTimes:
+    """Prepare whole numbers for a single row of whole numbers."""
+    return SingleInt8(signed_bytes(whole), LEVELS)
+
+
+def _exact(kind: Callable[[Whole], BytesTimes], q_NK: Tensor, plain_NK: Tensor) -> bool:
     """Whether products over the largest weights are exact; `plain_NK`: the whole numbers in the form of `PlainBytes`."""
     if platform.machine().lower() not in X86:
         return False

@@ -12,7 +12,7 @@ products take its place (`float_products.py`, `int8_products.py`).
 Shapes: N rows, K inputs, M outputs.
 """
 
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -27,36 +27,13 @@ from elmokit.kernels.float_products import (
     packed_float32_works,
 )
 from elmokit.kernels.int8_products import BoundedInt8, RowInt8
+from elmokit.kernels.product import Product
 
 Precision = Literal["float32", "bfloat16", "int8"]
 """Of the arithmetic. Sums, cells and results are float32 in all of them."""
 
 WORTH_PACKING = 1 << 18
 """Numbers of a float32 matrix from which oneDNN's packed product is faster than the plain one, its calls counted."""
-
-
-class Product(Protocol):
-    """A prepared W and b."""
-
-    @property
-    def bound(self) -> float | None:
-        """What the inputs must keep within ±: beyond it nothing is promised. None: there is no bound."""
-
-    def prepare(self, x_NK: Tensor) -> Tensor:
-        """Give x in the form in which it is multiplied; rows of it may be taken."""
-
-    def times(self, x_NK: Tensor) -> Tensor:
-        """Give x W + b of a prepared x, as float32 (N, M)."""
-
-    def onto(self, y_NM: Tensor, x_NK: Tensor) -> Tensor:
-        """Give y + x W of a prepared x, without b; y may be overwritten."""
-
-
-class MakeProduct(Protocol):
-    """Prepares a matrix: `make_product` of some precision."""
-
-    def __call__(self, w_KM: Tensor, b_M: Tensor | None, bound: float | None = None, *, single: bool = False) -> Product:
-        """Prepare W and b for inputs within ± `bound`, of which a single row may come often."""
 
 
 def check_precision(precision: str) -> None:
