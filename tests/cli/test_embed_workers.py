@@ -20,6 +20,7 @@ from elmokit.cli.main import main
 from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.embed import EmbedOptions, embed_file
+from elmokit.embedding.workers import Crew
 
 PROGRAM = [sys.executable, "-c", "import sys; from elmokit.cli.main import main; sys.exit(main())", "embed"]
 SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -95,8 +96,8 @@ def test_errors_of_workers_are_ours(
 
 def test_a_model_in_memory_has_no_workers(source: str, tmp_path: Path) -> None:
     elmo = Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 8),)), cell_dim=8, projection_dim=4)))
-    with pytest.raises(ValueError, match="--workers: each reads the model for itself; give its name or path"):
-        embed_file(source, tmp_path / "out.h5", elmo, EmbedOptions(workers=2))
+    with Crew(2) as crew, pytest.raises(ValueError, match="--workers: each reads the model for itself; give its name or path"):
+        embed_file(source, tmp_path / "out.h5", elmo, EmbedOptions(), crew=crew)
 
 
 def begun(words: list[str], is_so: Callable[[], bool]) -> "subprocess.Popen[str]":

@@ -347,7 +347,6 @@ def test_input_that_is_no_text_is_found_before_any_work(tmp_path: Path, content:
         ({"batch_tokens": -5}, "--batch-tokens must be 1 or more, not -5"),
         ({"part_sentences": 0}, "--part-sentences must be 1 or more, not 0"),
         ({"word_cache": -1}, "--word-cache must be 0 or more, not -1"),
-        ({"workers": 0}, "--workers must be 1 or more, not 0"),
         ({"pooling": "cls"}, "--pooling must be one of none, mean, not 'cls'"),
         ({"dtype": "int8"}, "--dtype must be one of float32, float16, not 'int8'"),
         ({"tokenizer": "bpe"}, "tokenizer must be one of whitespace, words, characters, not 'bpe'"),

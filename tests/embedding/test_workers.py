@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from elmokit.embedding.workers import Ask, Crew, Handler, Note
+from elmokit.embedding.workers import Ask, Crew, Handler, Note, crew_of
 from elmokit.errors import FormatError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -89,7 +89,8 @@ def test_room_for_arrays_is_asked_for() -> None:
         sizes.append(size)
         return bytearray(size)
 
-    with Crew(1, room) as crew:
+    with Crew(1) as crew:
+        crew.room = room
         crew.begin(make)
         ask(crew, "scale", [np.zeros(5, np.float32), np.zeros((2, 3), np.float32)])
     assert sizes == [20, 24]
@@ -132,6 +133,21 @@ def make_stubborn() -> Handler:
 def test_an_error_that_cannot_be_sent_is_described() -> None:
     with Crew(1) as crew, pytest.raises(RuntimeError, match="Stubborn: 1 and 2"):
         crew.begin(make_stubborn)
+
+
+def test_a_module_that_is_not_there_is_said() -> None:
+    with Crew(1, "elmokit.nothing") as crew, pytest.raises(ModuleNotFoundError, match=r"elmokit\.nothing"):
+        crew.begin(make)
+
+
+def test_one_process_needs_no_worker() -> None:
+    with crew_of(1) as nobody:
+        assert nobody is None
+    with crew_of(2) as crew:
+        assert crew is not None
+        assert crew.count == 2
+    with pytest.raises(ValueError, match="--workers must be 1 or more, not 0"):
+        crew_of(0)
 
 
 def test_an_error_of_getting_ready() -> None:

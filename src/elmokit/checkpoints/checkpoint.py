@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elmokit.config import ElmoConfig
 from elmokit.model.bilm import BiLM
+from elmokit.model.without_values import without_values
 from elmokit.text.readers import WordReader, word_reader
 from elmokit.text.tables import CharacterTable, WordTable
 from elmokit.text.vocabulary import Vocabulary
@@ -104,7 +105,7 @@ def build_bilm(checkpoint: Checkpoint) -> BiLM:
 
     Its parameters are the checkpoint's own tensors, not copies: whoever trains the network changes both.
     """
-    with torch.device("meta"):  # neither memory nor time for values that are replaced at once
+    with without_values():
         bilm = BiLM(checkpoint.config.bilm)
     bilm.load_state_dict(checkpoint.bilm, strict=True, assign=True)
     return bilm.eval()

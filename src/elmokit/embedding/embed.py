@@ -75,8 +75,6 @@ class EmbedOptions:
     """Whether to go on after finished parts."""
     word_cache: int = PLACES
     """Words whose vectors are kept from batch to batch; 0 for none."""
-    workers: int = 1
-    """Processes that compute; with 1 this one does."""
     progress: bool | None = None
     """Whether a progress bar is shown, and at the end a line with the speed; None: on a terminal."""
 
@@ -86,7 +84,7 @@ class EmbedOptions:
         Raises:
             ValueError: Names the option and what it may be.
         """
-        for option, minimum in (("batch_tokens", 1), ("part_sentences", 1), ("word_cache", 0), ("workers", 1)):
+        for option, minimum in (("batch_tokens", 1), ("part_sentences", 1), ("word_cache", 0)):
             if getattr(self, option) < minimum:
                 raise ValueError(f"--{option.replace('_', '-')} must be {minimum} or more, not {getattr(self, option)}")
         if self.part_sentences != PART_SENTENCES and self.format is None:
@@ -105,6 +103,7 @@ def embed_file(
     options: EmbedOptions,
     device: str = "auto",
     precision: Precision = "float32",
+    crew: Crew | None = None,
 ) -> None:
     """Write the vectors of a file's texts.
 
@@ -117,6 +116,7 @@ def embed_file(
         options: What to do.
         device: For a model that is yet to be loaded.
         precision: Of its arithmetic, for a model that is yet to be loaded.
+        crew: Workers that compute, each with a model of its own; None: this process does.
 
     Raises:
         ValueError: Names the file, option or row that is wrong, and the remedy; or a worker was ended by something else.
@@ -127,25 +127,28 @@ def embed_file(
         raise ValueError("--resume reads the input again from its beginning, which standard input cannot; name a file")
     rows = read_rows(source, options.column, options.id_column)
     texts = None if source == "-" else _count_texts(source, rows)
-    with _crew(model, options, target) as crew:  # first of all, since a process takes a second or more to start
-        elmo = model if isinstance(model, Elmo) else Elmo.from_pretrained(model, device=device, precision=precision)
-        job = _Job(elmo, options, kind, target, crew)
-        rows = read_rows(source, options.column, options.id_column)
-        if crew is not None and not isinstance(model, Elmo):
-            threads = max(1, torch.get_num_threads() // options.workers)
-            crew.begin(partial(_make_handler, model, device, precision, options, kind, target, threads))
-        with Progress(texts, options.progress) as progress, _naming(target):
-            job.advance = progress.advance
-            if options.format is None:
-                with atomic_path(target) as path:
-                    job.write(path, rows)
-                    if not progress.total.tokens:
-                        raise ValueError(f"{source}: no word in it, there is nothing to embed")
-            else:
-                digest = None if source == "-" else sha256(Path(source))
-                finished = open_parts(target, {"input_sha256": digest, **job.settings()}, kind)
-                progress.bar.update(min(finished * options.part_sentences, texts or 0))
-                _write_parts(job, parts_left(target, kind, rows, options.part_sentences))
+    elmo = model if isinstance(model, Elmo) else Elmo.from_pretrained(model, device=device, precision=precision)
+    job = _Job(elmo, options, kind, target, crew)
+    rows = read_rows(source, options.column, options.id_column)
+    if crew is not None:
+        if isinstance(model, Elmo):
+            raise ValueError("--workers: each reads the model for itself; give its name or path")
+        room = room_in(target if options.format else target.parent)  # a text's vectors may be too large for memory
+        crew.room = lambda size: room((size // 4,))
+        threads = max(1, torch.get_num_threads() // crew.count)
+        crew.begin(partial(_make_handler, model, device, precision, options, kind, target, threads))
+    with Progress(texts, options.progress) as progress, _naming(target):
+        job.advance = progress.advance
+        if options.format is None:
+            with atomic_path(target) as path:
+                job.write(path, rows)
+                if not progress.total.tokens:
+                    raise ValueError(f"{source}: no word in it, there is nothing to embed")
+        else:
+            digest = None if source == "-" else sha256(Path(source))
+            finished = open_parts(target, {"input_sha256": digest, **job.settings()}, kind)
+            progress.bar.update(min(finished * options.part_sentences, texts or 0))
+            _write_parts(job, parts_left(target, kind, rows, options.part_sentences))
 
 
 class _Chunk(NamedTuple):
@@ -210,7 +213,7 @@ class _Job:
 
     def write(self, path: Path, rows: Iterable[Row]) -> None:
         """Write the vectors of rows into one new file."""
-        ahead = 1 if self.crew is None else self.options.workers
+        ahead = 1 if self.crew is None else self.crew.count
         with self.open_writer(path, self.form) as write, self._computing() as submit:
             for chunk, (vectors, step) in in_order(self._chunks(rows), submit, ahead):
                 vectors.reverse()
@@ -263,7 +266,7 @@ def _write_parts(job: _Job, parts: Iterator[tuple[Path, Iterator[Row]]]) -> None
         return
     crew.note = job.advance
     whole = ((path, list(rows)) for path, rows in parts)
-    for _ in in_order(whole, lambda part: crew.run(partial(_have_written, *part)), job.options.workers):
+    for _ in in_order(whole, lambda part: crew.run(partial(_have_written, *part)), crew.count):
         pass
 
 
@@ -271,16 +274,6 @@ def _have_written(path: Path, rows: list[Row], ask: Ask) -> None:
     """Have a worker write a part; what it leaves if it is killed is removed here."""
     with atomic_path(path) as temporary:
         ask((temporary, rows))
-
-
-def _crew(model: str | Path | Elmo, options: EmbedOptions, target: Path) -> "nullcontext[None] | Crew":
-    """Start the workers, if there shall be any; a text's vectors that are too large for memory stand beside the target."""
-    if options.workers == 1:
-        return nullcontext()
-    if isinstance(model, Elmo):
-        raise ValueError("--workers: each reads the model for itself; give its name or path")
-    room = room_in(target if options.format else target.parent)
-    return Crew(options.workers, lambda size: room((size // 4,)))
 
 
 def _make_handler(

@@ -17,8 +17,9 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
+from importlib import import_module
 from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Any, Literal, NamedTuple, Self, TypeVar
@@ -34,7 +35,7 @@ Room = Callable[[int], Any]
 
 Result = TypeVar("Result")
 
-_PROGRAM = "from elmokit.embedding.workers import serve; serve()"
+_PROGRAM = "from elmokit.embedding.workers import serve; serve({module!r})"
 
 
 Kind = Literal["note", "warning", "answer", "error"]
@@ -52,14 +53,17 @@ class Crew:
 
     Args:
         count: How many.
-        room: Where large arrays of their answers are put.
+        module: What they import at once, as what they will be asked for needs it.
 
     Raises:
         OSError: The system refuses another process.
     """
 
-    def __init__(self, count: int, room: Room = bytearray) -> None:
-        self._room = room
+    def __init__(self, count: int, module: str = __name__) -> None:
+        self.count = count
+        """How many they are."""
+        self.room: Room = bytearray
+        """Where large arrays of their answers are put."""
         self.note: Note = lambda note: None
         """Takes the notes that workers send, in any thread."""
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
@@ -67,7 +71,7 @@ class Crew:
         self._workers: list[subprocess.Popen[bytes]] = []
         try:
             for _ in range(count):
-                self._workers.append(_start())
+                self._workers.append(_start(module))
         except BaseException:
             self._end()
             raise
@@ -118,7 +122,7 @@ class Crew:
             send(task, worker.stdin)
         while True:
             with _expecting(worker):
-                message: _Message = receive(worker.stdout, self._room)
+                message: _Message = receive(worker.stdout, self.room)
             if message.kind == "answer":
                 return message.content
             if message.kind == "error":
@@ -141,10 +145,22 @@ class Crew:
                         pipe.close()
 
 
-def _start() -> subprocess.Popen[bytes]:
+def crew_of(workers: int, module: str = __name__) -> AbstractContextManager[Crew | None]:
+    """Start so many workers, or none if one process is to do the work: then this one does.
+
+    Raises:
+        ValueError: There would be nobody to do it.
+        OSError: The system refuses another process.
+    """
+    if workers < 1:
+        raise ValueError(f"--workers must be 1 or more, not {workers}")
+    return nullcontext() if workers == 1 else Crew(workers, module)
+
+
+def _start(module: str) -> subprocess.Popen[bytes]:
     """Start a worker that no Ctrl-C reaches: this process decides what an interrupt means."""
     # -P: as for `elmo` itself, a file beside the user's own is no module of Python.
-    command = [sys.executable, "-P", "-c", _PROGRAM]
+    command = [sys.executable, "-P", "-c", _PROGRAM.format(module=module)]
     group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # on Windows
     with _signals_held():
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=group)
@@ -183,8 +199,12 @@ def _expecting(worker: subprocess.Popen[bytes]) -> Iterator[None]:
         raise
 
 
-def serve() -> None:
-    """Do what the process asks for that has started this one, until it ends: the whole life of a worker."""
+def serve(module: str) -> None:
+    """Do what the process asks for that has started this one, until it ends: the whole life of a worker.
+
+    Args:
+        module: What is imported before anything is asked.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     with (
@@ -203,6 +223,7 @@ def serve() -> None:
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_, **__: tell("warning", str(message))
         try:
+            import_module(module)
             handle: Handler = receive(tasks)()
         except Exception as error:
             tell("error", _sendable(error))

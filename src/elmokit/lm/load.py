@@ -1,10 +1,9 @@
 """A checkpoint with a head → a language model."""
 
-import torch
-
 from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm
 from elmokit.lm.language_model import LanguageModel
 from elmokit.model.softmax import SoftmaxHead
+from elmokit.model.without_values import without_values
 from elmokit.model.word_embedding import WordEmbedding
 from elmokit.text.vocabulary import Vocabulary
 
@@ -35,7 +34,7 @@ def load_head(checkpoint: Checkpoint) -> tuple[SoftmaxHead, Vocabulary]:
             f"{checkpoint.origin}: has no {missing}, so it cannot predict words, nor score text; "
             "the bundled en-small can, what `elmo pretrain` wrote, and bilm-tf's own training folders"
         )
-    with torch.device("meta"):  # neither memory nor time for values that are replaced at once
+    with without_values():
         head = SoftmaxHead(len(checkpoint.vocabulary), checkpoint.config.bilm.output_dim)
     head.load_state_dict(checkpoint.head, assign=True)
     return head, checkpoint.vocabulary

@@ -52,23 +52,26 @@ def embed(
         device: "auto" (CUDA if there is one), "cpu", "cuda", …
         progress: Show a progress bar and, at the end, a line with the speed; by default on a terminal.
     """
-    from elmokit.embedding.embed import EmbedOptions, embed_file
-    from elmokit.embedding.heap import return_large_blocks
+    from elmokit.embedding.workers import crew_of
 
-    options = EmbedOptions(
-        column=column,
-        id_column=id_column,
-        tokenizer=tokenizer,
-        layers=layers,
-        pooling=pooling,
-        dtype=dtype,
-        batch_tokens=batch_tokens,
-        word_cache=word_cache,
-        workers=workers,
-        format=format,
-        part_sentences=part_sentences,
-        resume=resume,
-        progress=progress,
-    )
-    return_large_blocks()
-    embed_file(str(input), Path(output), model, options, device, precision)
+    # Before PyTorch is imported here, which takes a second or more: workers do it meanwhile.
+    with crew_of(workers, "elmokit.embedding.embed") as crew:
+        from elmokit.embedding.embed import EmbedOptions, embed_file
+        from elmokit.embedding.heap import return_large_blocks
+
+        options = EmbedOptions(
+            column=column,
+            id_column=id_column,
+            tokenizer=tokenizer,
+            layers=layers,
+            pooling=pooling,
+            dtype=dtype,
+            batch_tokens=batch_tokens,
+            word_cache=word_cache,
+            format=format,
+            part_sentences=part_sentences,
+            resume=resume,
+            progress=progress,
+        )
+        return_large_blocks()
+        embed_file(str(input), Path(output), model, options, device, precision, crew)

@@ -19,6 +19,7 @@ from elmokit.compat.allennlp.lstm import ElmoLstm
 from elmokit.compat.allennlp.network import Borrowed
 from elmokit.config import CharCnnConfig
 from elmokit.model.char_cnn import CharCnn
+from elmokit.model.without_values import without_values
 from elmokit.text.vocabulary import BOS, EOS
 
 CACHED_AT_ONCE = 512
@@ -59,7 +60,7 @@ class _ElmoCharacterEncoder(nn.Module):
             raise ValueError(
                 f"{checkpoint.origin}: AllenNLP's classes read UTF-8 characters, this model does not; use elmokit.Elmo"
             )
-        with torch.device("meta"):
+        with without_values():
             self._network = Borrowed(CharCnn(char_cnn, self.output_dim))
             self._add_modules(char_cnn)
         theirs = words_to_allennlp(part(checkpoint.bilm, "words."))

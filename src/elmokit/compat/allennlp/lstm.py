@@ -13,6 +13,7 @@ from elmokit.compat.allennlp.network import Borrowed
 from elmokit.config import BiLMConfig
 from elmokit.model.bilm import BiLM, BiLMState, reverse_rows
 from elmokit.model.lstm import LstmLayer, LstmState, run_lstm
+from elmokit.model.without_values import without_values
 
 States = tuple[Tensor, Tensor]
 """h (L, B, 2P) and c (L, B, 2H), the forward half before the backward one."""
@@ -161,7 +162,7 @@ class ElmoLstm(nn.Module):
 
     def use_network(self, config: BiLMConfig) -> None:
         """Compute as a biLM of this configuration: AllenNLP's class knows skip connections only."""
-        with torch.device("meta"):
+        with without_values():
             self._network = Borrowed(_Layers(BiLM(config)))
 
     def take_weights(self, bilm: dict[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from elmokit.compat.allennlp.network import Borrowed
 from elmokit.model import scalar_mix
+from elmokit.model.without_values import without_values
 
 
 class ScalarMix(nn.Module):
@@ -33,7 +34,7 @@ class ScalarMix(nn.Module):
         initial = [0.0] * mixture_size if initial_scalar_parameters is None else initial_scalar_parameters
         if len(initial) != mixture_size:
             raise ValueError(f"initial_scalar_parameters must be {mixture_size} numbers, not {len(initial)}")
-        with torch.device("meta"):
+        with without_values():
             self._mix = Borrowed(scalar_mix.ScalarMix(mixture_size, do_layer_norm))
         self.scalar_parameters = nn.ParameterList(
             nn.Parameter(torch.tensor([float(value)]), requires_grad=trainable) for value in initial
