@@ -37,7 +37,7 @@ class Setting:
     """Tokens of the document in which precision must not drift."""
     memory: Sequence[int] = (100_000, 1_000_000)
     """Tokens of the documents whose memory is compared."""
-    embedded: int = 500_000
+    embedded: int = 1_500_000
     """Tokens that one process and two embed."""
     gpu_text: Sequence[Path] = ()
     """Files for the GPU; without any, words are made up."""
