@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from elmokit.config import BiLMConfig, CharCnnConfig, WordTableConfig
 from elmokit.kernels.engine import PREPARE_FROM, Engine, Kernels, cpu_kernels, gpu_kernels, input_bound
+from elmokit.kernels.float_products import packed_bfloat16_works, packed_float32_works
+from elmokit.kernels.int8_products import packed_int8_works, signed_int8_works
 from elmokit.kernels.product import Product
 from elmokit.kernels.products import Precision, make_product
 from elmokit.model.bilm import BiLM, BiLMState
@@ -239,6 +241,24 @@ def test_a_default_type_of_the_callers_changes_nothing() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_a_default_device_of_the_callers_changes_nothing(precision: Precision) -> None:
+    bilm, batches = bilm_of(SMALL), [word_batch(sentences) for sentences in ([["a", "bank", "x" * 60]], [["a"], ["b", "c"]])]
+    expected = [run(prepared(bilm, precision), batch)[0] for batch in batches]
+    probes = (packed_float32_works, packed_bfloat16_works, packed_int8_works, signed_int8_works)
+    before = [probe() for probe in probes]
+    for probe in probes:
+        probe.cache_clear()
+    torch.set_default_device("meta")  # on which nothing can be computed
+    try:
+        found = [run(prepared(bilm, precision), batch)[0] for batch in batches]
+        assert [probe() for probe in probes] == before
+    finally:
+        torch.set_default_device(None)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_model_made_for_inference_alone() -> None:

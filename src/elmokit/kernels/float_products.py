@@ -163,10 +163,10 @@ def packed_bfloat16_works() -> bool:
 def _works(packed: type[PackedFloat32 | PackedBFloat16], plain: type[PlainFloat32 | PlainBFloat16], error: float) -> bool:
     """Compare two kinds of products on a small case."""
     x_NK, w_KM, b_M = (
-        torch.linspace(-1, 1, n * m, dtype=torch.float32).sin().view(n, m) for n, m in ((5, 48), (48, 32), (1, 32))
+        torch.linspace(-1, 1, n * m, dtype=torch.float32, device="cpu").sin().view(n, m) for n, m in ((5, 48), (48, 32), (1, 32))
     )
     try:
-        ours, theirs, y_NM = packed(w_KM, b_M[0]), plain(w_KM, b_M[0]), torch.ones(5, 32, dtype=torch.float32)
+        ours, theirs, y_NM = packed(w_KM, b_M[0]), plain(w_KM, b_M[0]), w_KM.new_ones(5, 32)
         x_NK = ours.prepare(x_NK)
         pairs = (
             (ours.times(x_NK), theirs.times(x_NK)),

@@ -95,7 +95,7 @@ class PackedBytes:
     def __init__(self, whole: Whole, b_M: Tensor | None = None) -> None:
         self.packed = torch.ops.onednn.qlinear_prepack(whole.w_MK, [ROWS_HINT, whole.w_MK.shape[1]])
         self.scale_M, self.b_M = whole.scale_M, b_M
-        self.zero_M = torch.zeros(len(whole.scale_M), dtype=torch.long)
+        self.zero_M = torch.zeros_like(whole.scale_M, dtype=torch.long)
 
     def times(self, q_NK: Tensor) -> Tensor:
         """Give q W + b: the sum is made on the way out of the product."""
@@ -144,9 +144,9 @@ class SingleInt8(Product):
         self.bound, self.weights = bound, weights
         inputs, outputs = weights.w_KM.shape
         self.rounds, self.steps = _rounding(bound, 0)
-        self.rounded_1K, self.q_1K = torch.empty(1, inputs, dtype=torch.float32), torch.empty(1, inputs, dtype=torch.int8)
+        self.q_1K, self.rounded_1K = weights.w_KM.new_empty(1, inputs), weights.scale_M.new_empty(1, inputs)
         self.lowest_1K = self.rounded_1K.view(torch.int32)
-        self.sums_1M, self.scaled_1M = torch.empty(1, outputs, dtype=torch.int32), torch.empty(1, outputs, dtype=torch.float32)
+        self.sums_1M, self.scaled_1M = (weights.scale_M.new_empty(1, outputs, dtype=d) for d in (torch.int32, torch.float32))
 
     def prepare(self, x_1K: Tensor) -> Tensor:
         """Round x."""
@@ -204,7 +204,7 @@ class BoundedInt8(Product):
 
 def _rounding(bound: float, zero_point: int) -> tuple[Tensor, float]:
     """Give what rounds x: a tensor to add, so that scaling and adding are one pass, and the steps by which x is scaled."""
-    return torch.tensor(ROUNDS + zero_point, dtype=torch.float32), LEVELS / _not_zero(bound)
+    return torch.tensor(ROUNDS + zero_point, dtype=torch.float32, device="cpu"), LEVELS / _not_zero(bound)
 
 
 class RowInt8(Product):
@@ -250,17 +250,19 @@ def packed_int8_works() -> bool:
     Elsewhere than on x86 it is exact, but may be a hundred times slower than it could: oneDNN 3.7, for one, has no code of
     its own for unsigned bytes on ARM (pytorch/pytorch pull request 147337).
     """
-    q_NK = torch.tensor([0, 1, ZERO_POINT, 255], dtype=torch.uint8)[:, None].expand(4, 64).contiguous()
-    return _exact(PackedBytes, q_NK, q_NK)
+    with torch.device("cpu"):  # whatever the user's own default is
+        q_NK = torch.tensor([0, 1, ZERO_POINT, 255], dtype=torch.uint8)[:, None].expand(4, 64).contiguous()
+        return _exact(PackedBytes, q_NK, q_NK)
 
 
 @cache
 def signed_int8_works() -> bool:
     """Whether PyTorch's product of a row of signed bytes is there and exact."""
-    return all(
-        _exact(_signed, torch.full((1, 64), q, dtype=torch.int8), torch.full((1, 64), q + ZERO_POINT, dtype=torch.uint8))
-        for q in (LEVELS, -LEVELS)
-    )
+    with torch.device("cpu"):
+        return all(
+            _exact(_signed, torch.full((1, 64), q, dtype=torch.int8), torch.full((1, 64), q + ZERO_POINT, dtype=torch.uint8))
+            for q in (LEVELS, -LEVELS)
+        )
 
 
 def _signed(whole: Whole) -> BytesTimes:

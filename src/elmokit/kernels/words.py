@@ -53,7 +53,7 @@ class FastCharCnn:
 
     def _features(self, chars_UW: Tensor, windows_U: list[int]) -> Tensor:
         """Give the filters' maxima, activated, of words that stand shortest first."""
-        x_UF = torch.empty(len(chars_UW), len(self.bias_F), dtype=torch.float32)
+        x_UF = self.bias_F.new_empty(len(chars_UW), len(self.bias_F))
         # A long word's last windows end where the room for characters does, which differs from filter to filter.
         whole = bisect_right(windows_U, chars_UW.shape[1] - self.widest + 1)
         for part in _blocks(windows_U[:whole]):
