@@ -24,7 +24,7 @@ WORDS_AT_ONCE = 256
 WINDOWS_AT_ONCE = 256
 """Windows that are multiplied together: 2 MB of results at the published sizes."""
 ROWS_ALIKE = 32
-"""Windows are filled up to a multiple of this: oneDNN takes 0.4 ms for each number of rows that it has not met before."""
+"""Windows are filled up to a multiple of this: oneDNN makes code for each number of rows that it has not met before."""
 
 
 class FastCharCnn:
