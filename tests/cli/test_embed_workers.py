@@ -96,7 +96,7 @@ def test_errors_of_workers_are_ours(
 
 def test_a_model_in_memory_has_no_workers(source: str, tmp_path: Path) -> None:
     elmo = Elmo.from_config(ElmoConfig(bilm=BiLMConfig(char_cnn=CharCnnConfig(filters=((1, 8),)), cell_dim=8, projection_dim=4)))
-    with Crew(2) as crew, pytest.raises(ValueError, match="--workers: each reads the model for itself; give its name or path"):
+    with Crew(2) as crew, pytest.raises(ValueError, match="workers read the model for themselves: give its name or path"):
         embed_file(source, tmp_path / "out.h5", elmo, EmbedOptions(), crew=crew)
 
 

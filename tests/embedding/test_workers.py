@@ -136,8 +136,37 @@ def test_an_error_that_cannot_be_sent_is_described() -> None:
 
 
 def test_a_module_that_is_not_there_is_said() -> None:
-    with Crew(1, "elmokit.nothing") as crew, pytest.raises(ModuleNotFoundError, match=r"elmokit\.nothing"):
+    with Crew(1, "elmokit.nothing") as crew:
+        time.sleep(1.5)  # it has failed by then, and must still be there to say so
+        with pytest.raises(ModuleNotFoundError, match=r"elmokit\.nothing"):
+            crew.begin(make)
+
+
+def test_workers_have_one_job(crew: Crew) -> None:
+    with pytest.raises(ValueError, match="these workers have a job already: start new ones for another"):
         crew.begin(make)
+    assert ask(crew, "scale", 1) == 10
+
+
+@ON_POSIX
+def test_an_interrupt_while_they_start_leaves_none() -> None:
+    """It comes as soon as the first one is there, in a program of a single thread, as `elmo` is then."""
+    program = """
+import os, signal
+from elmokit.embedding import workers
+started, start = [], workers._start
+def interrupted(module):
+    started.append(start(module))
+    os.kill(os.getpid(), signal.SIGINT)
+    return started[-1]
+workers._start = interrupted
+try:
+    workers.Crew(2)
+except KeyboardInterrupt:
+    print([worker.returncode is not None for worker in started])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[True, True]\n"
 
 
 def test_one_process_needs_no_worker() -> None:

@@ -33,10 +33,10 @@ print("torch._dynamo" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-def test_values_are_drawn_outside_the_block() -> None:
+def test_nothing_is_drawn_in_the_block() -> None:
     torch.manual_seed(0)
     with without_values():
         BiLM(BiLMConfig(cell_dim=8, projection_dim=4))
     drawn = torch.rand(1)
     torch.manual_seed(0)
-    assert torch.equal(drawn, torch.rand(1)), "nothing is drawn in it"
+    assert torch.equal(drawn, torch.rand(1)), "later draws do not depend on it"

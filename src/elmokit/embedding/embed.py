@@ -116,12 +116,14 @@ def embed_file(
         options: What to do.
         device: For a model that is yet to be loaded.
         precision: Of its arithmetic, for a model that is yet to be loaded.
-        crew: Workers that compute, each with a model of its own; None: this process does.
+        crew: Workers that compute, each with a model of its own, started for this call alone; None: this process does.
 
     Raises:
         ValueError: Names the file, option or row that is wrong, and the remedy; or a worker was ended by something else.
         OSError: The target cannot be written; names it.
     """
+    if crew is not None and isinstance(model, Elmo):
+        raise ValueError("workers read the model for themselves: give its name or path")
     kind = check_target(target, source, options.format, options.resume)
     if source == "-" and options.resume:
         raise ValueError("--resume reads the input again from its beginning, which standard input cannot; name a file")
@@ -130,9 +132,7 @@ def embed_file(
     elmo = model if isinstance(model, Elmo) else Elmo.from_pretrained(model, device=device, precision=precision)
     job = _Job(elmo, options, kind, target, crew)
     rows = read_rows(source, options.column, options.id_column)
-    if crew is not None:
-        if isinstance(model, Elmo):
-            raise ValueError("--workers: each reads the model for itself; give its name or path")
+    if crew is not None and not isinstance(model, Elmo):
         room = room_in(target if options.format else target.parent)  # a text's vectors may be too large for memory
         crew.room = lambda size: room((size // 4,))
         threads = max(1, torch.get_num_threads() // crew.count)

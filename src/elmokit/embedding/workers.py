@@ -49,7 +49,7 @@ class _Message(NamedTuple):
 
 
 class Crew:
-    """Worker processes. They begin to start at once, and end with the `with` block.
+    """Worker processes for one job. They begin to start at once, importing what they need, and end with the `with` block.
 
     Args:
         count: How many.
@@ -69,9 +69,11 @@ class Crew:
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._threads = ThreadPoolExecutor(count, "elmokit-worker")  # each waits for one worker
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._begun = False
         try:
-            for _ in range(count):
-                self._workers.append(_start(module))
+            with _signals_held():  # else an interrupt might leave a worker that is in no list
+                for _ in range(count):
+                    self._workers.append(_start(module))
         except BaseException:
             self._end()
             raise
@@ -83,15 +85,18 @@ class Crew:
         self._end()
 
     def begin(self, make: Callable[[], Handler]) -> None:
-        """Have every worker get ready, and wait for it.
+        """Have every worker get ready, once, and wait for it.
 
         Args:
             make: Makes a worker's handler, there; it must be a module's function, or a `partial` of one.
 
         Raises:
             Exception: What `make` raised in a worker.
-            ValueError: A worker ended.
+            ValueError: A worker ended, or they have begun before.
         """
+        if self._begun:
+            raise ValueError("these workers have a job already: start new ones for another")
+        self._begun = True
         started = [self._threads.submit(self._ask, worker, make) for worker in self._workers]
         for worker, future in zip(self._workers, started, strict=True):
             future.result()
@@ -158,12 +163,11 @@ def crew_of(workers: int, module: str = __name__) -> AbstractContextManager[Crew
 
 
 def _start(module: str) -> subprocess.Popen[bytes]:
-    """Start a worker that no Ctrl-C reaches: this process decides what an interrupt means."""
+    """Start a worker that no Ctrl-C reaches, while signals are held: this process decides what an interrupt means."""
     # -P: as for `elmo` itself, a file beside the user's own is no module of Python.
     command = [sys.executable, "-P", "-c", _PROGRAM.format(module=module)]
     group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # on Windows
-    with _signals_held():
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=group)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=group)
 
 
 @contextmanager
@@ -222,15 +226,28 @@ def serve(module: str) -> None:
 
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *_, **__: tell("warning", str(message))
+        failed = _import(module)
         try:
-            import_module(module)
-            handle: Handler = receive(tasks)()
+            # Read in any case: who asks later must find a worker that answers, and not one that has ended.
+            make = receive(tasks)
+            if failed is not None:
+                raise failed
+            handle: Handler = make()
         except Exception as error:
             tell("error", _sendable(error))
             return
         tell("answer", None)
         while True:
             _answer(handle, receive(tasks), tell)
+
+
+def _import(module: str) -> Exception | None:
+    """Import a module; give what went wrong."""
+    try:
+        import_module(module)
+    except Exception as error:
+        return error
+    return None
 
 
 def _answer(handle: Handler, task: Any, tell: Callable[[Kind, Any], None]) -> None:

@@ -131,7 +131,7 @@ def signed_bytes(whole: Whole, b_M: Tensor | None = None) -> SignedBytes:
 
 
 class SingleInt8(Product):
-    """PyTorch's product of signed bytes for a single row: its calls cost less than `PackedBytes`', from two rows on more.
+    """PyTorch's product of signed bytes for exactly one row: its calls cost less than `PackedBytes`', from two rows on more.
 
     The same numbers, bit for bit. Nothing is allocated in a step but what `times` gives.
 
