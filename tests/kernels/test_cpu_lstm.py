@@ -205,7 +205,7 @@ def test_directions_side_by_side_give_what_they_give_one_after_the_other(monkeyp
         torch.set_num_threads(threads)
     assert calls == [2]
     for a, b in zip(one, other, strict=True):
-        assert torch.equal(a[0], b[0])
+        torch.testing.assert_close(a[0], b[0], atol=1e-6, rtol=0)  # a product on fewer threads may add up in another order
 
 
 @pytest.mark.parametrize(("rows", "apart", "expected"), [(1, True, 2), (1, False, 0), (2, True, 0), (16, False, 2)])
