@@ -23,8 +23,6 @@ WORDS_AT_ONCE = 256
 """Words that go through the highways together."""
 WINDOWS_AT_ONCE = 256
 """Windows that are multiplied together: 2 MB of results at the published sizes."""
-ROWS_ALIKE = 32
-"""Windows are filled up to a multiple of this: oneDNN makes code for each number of rows that it has not met before."""
 
 
 class FastCharCnn:
@@ -68,10 +66,7 @@ class FastCharCnn:
         e_UWE = self.table_CE[chars_UW.long()]
         words, width, e = e_UWE.shape
         windows_UNK = e_UWE.as_strided((words, windows, self.widest * e), (width * e, e, 1))
-        rows = words * windows
-        x_RK = e_UWE.new_zeros(-(-rows // ROWS_ALIKE) * ROWS_ALIKE, self.widest * e)
-        x_RK[:rows].view(windows_UNK.shape).copy_(windows_UNK)
-        products_UNF = self.filters.times(x_RK)[:rows].view(words, windows, -1)
+        products_UNF = self.filters.times(windows_UNK.reshape(words * windows, -1)).view(words, windows, -1)
         return activate(products_UNF.amax(1).add_(self.bias_F), self.network.config.activation)
 
     def _finish(self, x_UF: Tensor) -> Tensor:
