@@ -122,15 +122,15 @@ def test_an_address_of_its_own(hdf5: Path, web: Web, tmp_path: Path) -> None:
     assert list((tmp_path / "mine").rglob("weights.hdf5"))
 
 
-@pytest.mark.parametrize("arguments", [{"local_files_only": True}, {}])
-def test_offline(own_cache: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, bool], web: Web) -> None:
-    if not arguments:
+@pytest.mark.parametrize("local_files_only", [True, False])
+def test_offline(own_cache: Path, monkeypatch: pytest.MonkeyPatch, local_files_only: bool, web: Web) -> None:
+    if not local_files_only:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("allennlp/small", web.url("/weights.hdf5", pages.file(b"x"))):
         with pytest.raises(ValueError, match="not there, and nothing is fetched with HF_HUB_OFFLINE=1 or local_files_only"):
-            Elmo.from_pretrained(name, **arguments)  # type: ignore[arg-type]  # one option of one type
+            Elmo.from_pretrained(name, local_files_only=local_files_only)
     with pytest.raises(ValueError, match="me/small: not in the Hub's cache on this machine"):
-        Elmo.from_pretrained("me/small", cache_dir=own_cache, **arguments)  # type: ignore[arg-type]  # one option of one type
+        Elmo.from_pretrained("me/small", cache_dir=own_cache, local_files_only=local_files_only)
     assert web.requests == []
 
 

@@ -20,9 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
+from io import BufferedIOBase
 from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Any, Literal, NamedTuple, Self, TypeVar
+from typing import IO, Any, Literal, NamedTuple, Self, TypeVar, cast
 
 Note = Callable[[Any], object]
 """Tells the process that asked how far the work is."""
@@ -122,12 +123,12 @@ class Crew:
     def _ask(self, worker: subprocess.Popen[bytes], task: Any) -> Any:
         """Send a task; take what comes until its answer."""
         assert worker.stdin is not None, "it was started with a pipe"
-        assert worker.stdout is not None, "it was started with a pipe"
+        answers = cast(BufferedIOBase, worker.stdout)  # a pipe for bytes, which typeshed calls any kind of file
         with _expecting(worker):
             send(task, worker.stdin)
         while True:
             with _expecting(worker):
-                message: _Message = receive(worker.stdout, self.room)
+                message: _Message = receive(answers, self.room)
             if message.kind == "answer":
                 return message.content
             if message.kind == "error":
@@ -281,7 +282,7 @@ def send(message: Any, stream: IO[bytes]) -> None:
     stream.flush()
 
 
-def receive(stream: IO[bytes], room: Room = bytearray) -> Any:
+def receive(stream: BufferedIOBase, room: Room = bytearray) -> Any:
     """Read a message.
 
     Raises:
@@ -293,7 +294,7 @@ def receive(stream: IO[bytes], room: Room = bytearray) -> Any:
         buffer = room(size)
         left = memoryview(buffer).cast("B")
         while left:
-            read = stream.readinto(left)  # type: ignore[attr-defined]  # a pipe opened for bytes has it
+            read = stream.readinto(left)
             if not read:
                 raise EOFError
             left = left[read:]

@@ -6,7 +6,9 @@ even read. A program does `ROWS` × `COLUMNS` cells, so that the bias is fetched
 
 Import this module only where Triton is installed. Shapes: see `gate_step`.
 """
-# ruff: noqa: ANN001, ANN202 - a kernel's arguments have Triton's types, which Python's annotations do not know
+# A kernel's arguments are pointers, blocks and constants of Triton's compiler, for which there are no Python types to write.
+# ruff: noqa: ANN001, ANN202
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 import triton
 import triton.language as tl
@@ -17,23 +19,23 @@ ROWS, COLUMNS = 4, 256
 
 
 @triton.jit
-def _sigmoid(x):  # type: ignore[no-untyped-def]  # see above
+def _sigmoid(x):
     return 1.0 / (1.0 + tl.exp(-x))
 
 
 @triton.jit
-def _tanh(x):  # type: ignore[no-untyped-def]  # see above
+def _tanh(x):
     return 2.0 / (1.0 + tl.exp(-2.0 * x)) - 1.0
 
 
 @triton.jit
-def _gate(x, h, bias, reads, within):  # type: ignore[no-untyped-def]  # see above
+def _gate(x, h, bias, reads, within):
     products = tl.load(x, mask=reads, other=0.0).to(tl.float32) + tl.load(h, mask=reads, other=0.0).to(tl.float32)
     return products + tl.load(bias, mask=within, other=0.0)[None, :]
 
 
-@triton.jit(do_not_specialize=["rows", "step"])  # type: ignore[untyped-decorator]  # see above
-def _gate_kernel(  # type: ignore[no-untyped-def]  # see above
+@triton.jit(do_not_specialize=["rows", "step"])
+def _gate_kernel(
     x,
     h,
     bias,

@@ -5,6 +5,7 @@ A bar may have parts, laid end to end, and a mark: a value to hold it against. m
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def check_drawing(path: Path, option: str) -> None:
     if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise ValueError(f"{option} {path}: unknown extension; a plot ends in {', '.join('.' + name for name in FORMATS)}")
     try:
-        import matplotlib.figure  # noqa: F401 - only whether it is there
+        import_module("matplotlib.figure")
     except ImportError as error:
         raise MissingExtraError(option, "report") from error
 

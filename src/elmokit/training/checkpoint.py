@@ -31,7 +31,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             numbers = json.loads(file.metadata()["numbers"])
-            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118 (not a mapping)
+            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118 - safetensors' file cannot be gone through itself
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: not a training state of elmokit, or damaged ({error}); --resume never begins anew") from error
 
