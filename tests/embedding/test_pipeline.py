@@ -112,3 +112,21 @@ def test_the_switch_interval_is_set_back() -> None:
     with Background():
         assert sys.getswitchinterval() < before
     assert sys.getswitchinterval() == before
+
+
+def test_a_start_that_fails_half_way_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory is out when the thread runs already; it would keep the program from ending."""
+    start, begun = threading.Thread.start, []
+
+    def failing(thread: threading.Thread) -> None:
+        start(thread)
+        begun.append(thread)
+        raise MemoryError
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with pytest.raises(MemoryError), Background():
+        pass
+    (thread,) = begun
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert thread.daemon, "else a thread that nobody could tell to end would keep the program from ending"

@@ -32,11 +32,16 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="elmokit")
+        # A daemon: where memory is out, it may be that nobody can tell it to end, and the program ends all the same.
+        self._thread = threading.Thread(target=self._run, name="elmokit", daemon=True)
         self._interval = sys.getswitchinterval()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # it may have begun all the same: the lock by which its start is told needs memory too
+            self._tasks.put(None)
+            raise
         sys.setswitchinterval(min(self._interval, SWITCH_S))
         return self
 
