@@ -3,6 +3,8 @@
 Shapes: E character dimension, W window of a filter, K = E · widest window, F filters of all widths.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -20,20 +22,38 @@ class WordWeights:
 
     @torch.no_grad()
     def __init__(self, network: CharCnn) -> None:
-        convolutions = [module for module in network.convolutions if isinstance(module, nn.Conv1d)]
         self.widest = max(width for width, _ in network.config.filters)
         """Characters in the window of the widest filter."""
         self.table_CE = network.embedding.weight.detach()
         """The characters' vectors."""
-        self.filters_KF = torch.cat([_widened(module.weight, self.widest) for module in convolutions], 1)
-        """A column for each filter: a window's characters follow each other, E numbers each; past a narrow one's width are 0."""
-        self.bias_F = torch.cat([module.bias.detach() for module in convolutions if module.bias is not None])
-        """The filters' biases."""
+        self.filters_KF, self.bias_F = filter_columns(network, self.widest)
+        """A column for each filter, and the filters' biases."""
         self.highways = [_joined(module) for module in network.highways if isinstance(module, Highway)]
         """Weights (F, 2F) and biases (2F) of each: what transforms, then the gates."""
         last = network.projection
         self.projection = (last.weight.detach().t(), last.bias.detach()) if isinstance(last, nn.Linear) else None
         """Weights (F, P) and biases; None where there is none."""
+
+
+def filter_columns(network: CharCnn, widest: int) -> tuple[Tensor, Tensor]:
+    """Give filters_KF, a column for each filter, and bias_F.
+
+    A window's characters follow each other, E numbers each; past the width of a narrow filter its column is 0.
+    """
+    convolutions = [module for module in network.convolutions if isinstance(module, nn.Conv1d)]
+    columns = torch.cat([_widened(module.weight, widest) for module in convolutions], 1)
+    return columns, torch.cat([module.bias for module in convolutions if module.bias is not None])
+
+
+def window_blocks(windows_U: list[int], at_once: int) -> Iterator[slice]:
+    """Cut words that stand shortest first: each block's windows, if all had as many as its last word, are multiplied together."""
+    start = 0
+    for word, windows in enumerate(windows_U):
+        if word > start and (word + 1 - start) * windows > at_once:
+            yield slice(start, word)
+            start = word
+    if start < len(windows_U):
+        yield slice(start, len(windows_U))
 
 
 def activate(x_UF: Tensor, activation: str) -> Tensor:

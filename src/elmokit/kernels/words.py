@@ -8,13 +8,13 @@ Shapes: U words, W characters, N windows of a word, E character dimension, K = E
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from elmokit.kernels.product import MakeProduct
-from elmokit.kernels.word_weights import WordWeights, activate, mix
+from elmokit.kernels.word_weights import WordWeights, activate, mix, window_blocks
 from elmokit.model.bilm import WordNetwork
 from elmokit.model.char_cnn import CharCnn
 from elmokit.model.word_and_characters import WordAndCharacters
@@ -54,7 +54,7 @@ class FastCharCnn:
         x_UF = self.bias_F.new_empty(len(chars_UW), len(self.bias_F))
         # A long word's last windows end where the room for characters does, which differs from filter to filter.
         whole = bisect_right(windows_U, chars_UW.shape[1] - self.widest + 1)
-        for part in _blocks(windows_U[:whole]):
+        for part in window_blocks(windows_U[:whole], WINDOWS_AT_ONCE):
             windows = windows_U[part.stop - 1]
             x_UF[part] = self._maxima(chars_UW[part, : windows + self.widest - 1], windows)
         if whole < len(chars_UW):
@@ -104,14 +104,3 @@ def fast_words(network: WordNetwork, make: MakeProduct) -> Callable[[Tensor], Te
     if isinstance(network, CharCnn):
         return FastCharCnn(network, make)
     return FastWordAndCharacters(network, make) if isinstance(network, WordAndCharacters) else network
-
-
-def _blocks(windows_U: list[int]) -> Iterator[slice]:
-    """Cut words that stand shortest first: each block's windows, if all had as many as its last word, are multiplied together."""
-    start = 0
-    for word, windows in enumerate(windows_U):
-        if word > start and (word + 1 - start) * windows > WINDOWS_AT_ONCE:
-            yield slice(start, word)
-            start = word
-    if start < len(windows_U):
-        yield slice(start, len(windows_U))

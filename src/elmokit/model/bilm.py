@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elmokit.config import BiLMConfig
-from elmokit.model.char_cnn import CharCnn
+from elmokit.model.char_cnn import CharCnn, Convolution
 from elmokit.model.lstm import LstmLayer, LstmState, Recurrence, run_lstm
 from elmokit.model.word_and_characters import WordAndCharacters
 from elmokit.model.word_embedding import WordEmbedding
@@ -35,14 +35,14 @@ class BiLMState(NamedTuple):
     backward: StackState
 
 
-def word_network(config: BiLMConfig) -> WordNetwork:
+def word_network(config: BiLMConfig, convolution: Convolution | None = None) -> WordNetwork:
     """Build what makes a word's vector, by what the configuration has."""
     if config.word_table is None:
         assert config.char_cnn is not None, "the configuration has seen to it"
-        return CharCnn(config.char_cnn, config.output_dim)
+        return CharCnn(config.char_cnn, config.output_dim, convolution)
     if config.char_cnn is None:
         return WordEmbedding(config.word_table, config.output_dim)
-    return WordAndCharacters(config.word_table, config.char_cnn, config.output_dim)
+    return WordAndCharacters(config.word_table, config.char_cnn, config.output_dim, convolution)
 
 
 class LstmStack(nn.Module):
@@ -95,12 +95,19 @@ class BiLM(nn.Module):
         config: Sizes and clips.
         recurrence: What runs one LSTM layer over time: `run_lstm` or a faster kernel with the same numbers.
         dropout: Probability of dropping an input in training; 0 for inference and fine-tuning, as in AllenNLP.
+        convolution: What convolves characters: None for `CharCnn.features`, or a faster kernel with the same numbers.
     """
 
-    def __init__(self, config: BiLMConfig, recurrence: Recurrence = run_lstm, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        config: BiLMConfig,
+        recurrence: Recurrence = run_lstm,
+        dropout: float = 0.0,
+        convolution: Convolution | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.words = word_network(config)
+        self.words = word_network(config, convolution)
         self.forward_stack = LstmStack(config, recurrence, dropout)
         self.backward_stack = LstmStack(config, recurrence, dropout)
 

@@ -32,5 +32,6 @@ class Highway(nn.Module):
 
     def forward(self, x_NF: Tensor) -> Tensor:
         """Give y of the equations above, of x's shape."""
-        gate_NF = torch.sigmoid(self.carry(x_NF))
-        return torch.lerp(x_NF, torch.relu(self.transform(x_NF)), gate_NF)
+        # Where training makes its products in bfloat16, the sum stays in x's own precision.
+        gate_NF = torch.sigmoid(self.carry(x_NF)).to(x_NF.dtype)
+        return torch.lerp(x_NF, torch.relu(self.transform(x_NF)).to(x_NF.dtype), gate_NF)

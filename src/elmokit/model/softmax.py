@@ -9,6 +9,7 @@ Shapes: N predictions, P width of one direction, V vocabulary, S candidates.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -86,12 +87,21 @@ class SoftmaxHead(nn.Module):
         n = targets_N.shape[0]
         true_N = (h_NP * rows_RP[:n]).sum(1) + biases_R[:n] - log_expected_count(targets_N, tries, size)
         drawn_NS = torch.addmm(biases_R[n:] - log_expected_count(ids_S, tries, size), h_NP, rows_RP[n:].T)
-        place_V = torch.full((size,), -1, device=ids_S.device)
-        place_V[ids_S] = torch.arange(len(ids_S), device=ids_S.device)
-        place_N = place_V[targets_N]  # where a target stands among the candidates, -1 if it does not
-        hits = place_N >= 0
-        drawn_NS = drawn_NS.index_put((hits.nonzero().squeeze(1), place_N[hits]), drawn_NS.new_tensor(-math.inf))
+        drawn_NS = drawn_NS.index_put(accidental_hits(targets_N, ids_S, size), drawn_NS.new_tensor(-math.inf))
         return torch.logaddexp(true_N, drawn_NS.logsumexp(1)) - true_N
+
+
+SampledLosses = Callable[[SoftmaxHead, Tensor, Tensor, Candidates], Tensor]
+"""Gives the sampled-softmax losses, as `SoftmaxHead.sampled_losses` does."""
+
+
+def accidental_hits(targets_N: Tensor, ids_S: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor]:
+    """Give the places (n, s) at which a candidate is the target itself."""
+    place_V = torch.full((vocabulary_size,), -1, device=ids_S.device)
+    place_V[ids_S] = torch.arange(len(ids_S), device=ids_S.device)
+    place_N = place_V[targets_N]  # where a target stands among the candidates, -1 if it does not
+    hits_N = place_N >= 0
+    return hits_N.nonzero().squeeze(1), place_N[hits_N]
 
 
 def draw_candidates(vocabulary_size: int, number: int, generator: torch.Generator | None = None) -> Candidates:

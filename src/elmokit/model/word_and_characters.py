@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elmokit.config import CharCnnConfig, WordTableConfig
-from elmokit.model.char_cnn import CharCnn
+from elmokit.model.char_cnn import CharCnn, Convolution
 from elmokit.model.word_embedding import WordEmbedding
 
 
@@ -21,12 +21,15 @@ class WordAndCharacters(nn.Module):
         table: Sizes of the table.
         char_cnn: Sizes of the network for characters.
         output_dim: P, the width of the LSTM's input.
+        convolution: What convolves characters; see `CharCnn`.
     """
 
-    def __init__(self, table: WordTableConfig, char_cnn: CharCnnConfig, output_dim: int) -> None:
+    def __init__(
+        self, table: WordTableConfig, char_cnn: CharCnnConfig, output_dim: int, convolution: Convolution | None = None
+    ) -> None:
         super().__init__()
         self.table = WordEmbedding(table, None)
-        self.characters = CharCnn(char_cnn, None)
+        self.characters = CharCnn(char_cnn, None, convolution)
         self.projection = nn.Linear(table.dim + char_cnn.features, output_dim)
         self.reset_parameters()
 
