@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,19 +14,24 @@ from torch import Tensor
 from elmokit.checkpoints.checkpoint import build_bilm
 from elmokit.checkpoints.hdf5 import load_hdf5
 from elmokit.checkpoints.layout import bilm_layout
+from elmokit.kernels.training_char_cnn import training_convolution
 from elmokit.kernels.training_lstm import training_lstm
+from elmokit.kernels.training_softmax import training_softmax
 from elmokit.lm.language_model import LanguageModel, lm_batch
 from elmokit.lm.perplexity import perplexity
+from elmokit.model.char_cnn import CharCnn, Convolution
 from elmokit.model.lstm import Recurrence, run_lstm
-from elmokit.model.softmax import Candidates, SoftmaxHead, log_expected_count
+from elmokit.model.softmax import Candidates, SampledLosses, SoftmaxHead, log_expected_count
 from elmokit.pretraining.corpus import Corpus, Shard
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.recipes import Recipe
+from elmokit.pretraining.spelled_words import SpelledWords
 from elmokit.text.files import read_lines
 from elmokit.text.lexicon import Lexicon
 from elmokit.text.readers import ByteReader, WordReader
 from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
 from elmokit.text.vocabulary import UNK_ID, Vocabulary
+from elmokit.training.checkpoints import Checkpoints
 
 Record = Callable[[str, object], None]
 
@@ -74,20 +80,23 @@ def largest_difference(ours: dict[str, Tensor], recorded: dict[str, Tensor]) -> 
     return max(distance(ours[name], tensor) / max(1.0, float(tensor.abs().max())) for name, tensor in recorded.items())
 
 
-def trainer_of(case: Case, recurrence: Recurrence, folder: Path) -> Pretrainer:
+def trainer_of(case: Case, kernels: "Kernels", folder: Path) -> Pretrainer:
     """The real trainer, reading the recorded windows; an id it reads is the place of a word's characters in a table."""
     options = case.facts["options"]
     bilm = bilm_of(case, folder).train()
-    bilm.forward_stack.recurrence = bilm.backward_stack.recurrence = recurrence
+    bilm.forward_stack.recurrence = bilm.backward_stack.recurrence = kernels.recurrence
+    assert isinstance(bilm.words, CharCnn)
+    bilm.words.convolution = kernels.convolution
     head = SoftmaxHead(*case.arrays["var/lm/softmax/W"].shape)
     head.load_state_dict({"weight": case.tensor("var/lm/softmax/W"), "bias": case.tensor("var/lm/softmax/b")})
     keys = [f"b{number}_tokens_characters{suffix}" for number in range(case.facts["n_steps"]) for suffix in ("", "_reverse")]
     chars = np.stack([case.arrays[key] for key in keys])
     table, places = np.unique(chars.reshape(-1, chars.shape[-1]), axis=0, return_inverse=True)
+    table = table.astype(np.int16)
     places = places.reshape(chars.shape[:-1])
     nothing = Shard(np.zeros(1, dtype=np.int32), np.array([0, 1]))
-    words = Vocabulary.load(DATA / "training/vocab.txt")
-    corpus = Corpus(words=words, characters_NW=table.astype(np.int16), train=nothing, heldout=nothing, facts={})
+    no_words = SpelledWords(np.empty(0, np.uint8), np.zeros(1, np.int64), 50)
+    corpus = Corpus(words=no_words, train=nothing, heldout=nothing, facts={})
     recipe = Recipe(
         optimizer="reference",
         learning_rate=options["learning_rate"],
@@ -97,19 +106,20 @@ def trainer_of(case: Case, recurrence: Recurrence, folder: Path) -> Pretrainer:
         negatives=None,
         dropout=options["dropout"],
     )
-    trainer = Pretrainer(LanguageModel(bilm, head), corpus, recipe, seed=0, state_path=folder / "state")
+    model = LanguageModel(bilm, head)
+    trainer = Pretrainer(model, corpus, recipe, seed=0, checkpoints=Checkpoints(folder), word_rows=lambda ids_U: table[ids_U])
     targets = [case.arrays[key.replace("tokens_characters", "next_token_id")].astype(np.int64) for key in keys]
     windows = [StreamWindow(places[i], targets[i], places[i + 1], targets[i + 1]) for i in range(0, len(keys), 2)]
     trainer.streams = iter(windows)  # type: ignore[assignment]  # the recorded windows instead of streams
     return trainer
 
 
-def check_steps(case: Case, recurrence: Recurrence, folder: Path) -> str:
+def check_steps(case: Case, kernels: "Kernels", folder: Path) -> str:
     """Compare the first gradient, then each step's loss and norm, then all weights and accumulators."""
-    trainer = trainer_of(case, recurrence, folder)
+    trainer = trainer_of(case, kernels, folder)
     model, worst = trainer.model, {}
     windows = list(trainer.streams)
-    losses, _ = model(lm_batch(windows[0], trainer.corpus.characters, trainer.vocabulary_size))
+    losses, _ = model(lm_batch(windows[0], trainer.word_rows, trainer.vocabulary_size))
     torch.autograd.backward(losses.mean() * trainer.recipe.window)
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     worst["gradients"] = largest_difference(gradients, as_ours(case, "grad0", model))
@@ -129,22 +139,34 @@ def check_steps(case: Case, recurrence: Recurrence, folder: Path) -> str:
     return str(worst)
 
 
-RECURRENCES = {"run_lstm": run_lstm, "training_lstm": training_lstm(torch.float32)}
+class Kernels(NamedTuple):
+    """What a training step computes with."""
+
+    recurrence: Recurrence
+    convolution: Convolution
+    sampled_losses: SampledLosses
 
 
-@pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_steps(recurrence: str, tmp_path: Path, record_property: Record) -> None:
-    record_property("largest difference", check_steps(load_case("train_steps_char"), RECURRENCES[recurrence], tmp_path))
+KERNELS = {
+    "model": Kernels(run_lstm, CharCnn.features, SoftmaxHead.sampled_losses),
+    "training": Kernels(training_lstm(), training_convolution(), training_softmax()),
+}
 
 
-@pytest.mark.parametrize("recurrence", RECURRENCES)
-def test_steps_with_clipped_gradients(recurrence: str, tmp_path: Path, golden: Path, record_property: Record) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_steps(kernels: str, tmp_path: Path, record_property: Record) -> None:
+    record_property("largest difference", check_steps(load_case("train_steps_char"), KERNELS[kernels], tmp_path))
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_steps_with_clipped_gradients(kernels: str, tmp_path: Path, golden: Path, record_property: Record) -> None:
     case = load_case("train_steps_char_clipped", golden)
     assert float(case.arrays["b0_grad_norm"]) > case.facts["options"]["all_clip_norm_val"]
-    record_property("largest difference", check_steps(case, RECURRENCES[recurrence], tmp_path))
+    record_property("largest difference", check_steps(case, KERNELS[kernels], tmp_path))
 
 
-def test_sampled_softmax(record_property: Record) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_sampled_softmax(kernels: str, record_property: Record) -> None:
     case = load_case("sampled_softmax")
     head = SoftmaxHead(*case.arrays["W"].shape)
     head.load_state_dict({"weight": case.tensor("W"), "bias": case.tensor("b")})
@@ -156,11 +178,11 @@ def test_sampled_softmax(record_property: Record) -> None:
         return distance(log_expected_count(torch.cat([ids_S, targets_N]), tries, size), log_counts)
 
     tries = min(range(len(ids_S), 200), key=counts_differ)  # it was not recorded, but the counts tell it
-    h_NP = case.tensor("inputs")
+    h_NP, sampled_losses = case.tensor("inputs"), KERNELS[kernels].sampled_losses
     with torch.no_grad():
         worst = {
             "log counts": counts_differ(tries),
-            "sampled": distance(head.sampled_losses(h_NP, targets_N, Candidates(ids_S, tries)), case.tensor("loss")),
+            "sampled": distance(sampled_losses(head, h_NP, targets_N, Candidates(ids_S, tries)), case.tensor("loss")),
             "full": distance(head.losses(h_NP, targets_N), case.tensor("full_softmax_loss")),
         }
     record_property("largest difference", str(worst))

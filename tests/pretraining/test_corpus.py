@@ -11,6 +11,7 @@ import pytest
 from elmokit.config import TextConfig
 from elmokit.errors import FormatError
 from elmokit.pretraining import corpus as corpus_module
+from elmokit.pretraining import corpus_reading
 from elmokit.pretraining.corpus import Corpus, Shard, build_corpus, load_corpus
 from elmokit.pretraining.reading import TextSource
 from elmokit.text.bytes import encode_words
@@ -28,7 +29,7 @@ def sources(tmp_path: Path) -> tuple[TextSource, TextSource]:
 
 
 def words_of(corpus: Corpus, shard: Shard) -> list[str]:
-    return [" ".join(corpus.words.words[i] for i in ids) for ids in shard.sentences()]
+    return [" ".join(corpus.words[int(i)] for i in ids) for ids in shard.sentences()]
 
 
 def built(
@@ -51,9 +52,9 @@ def test_all_sentences_in_file_order(sources: tuple[TextSource, TextSource], tmp
 
 
 def test_words_are_sorted_by_their_frequency_in_the_training_text(sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
-    """Equally frequent ones by code points; those of the held-out text alone last, outside every vocabulary."""
+    """Equally frequent ones as first met; those of the held-out text alone last, outside every vocabulary."""
     corpus = built(sources, tmp_path / "shards")
-    assert corpus.words.words == ("<S>", "</S>", "<UNK>", "a", "b", "c", "d", "new", "word")
+    assert corpus.words.first(100) == ("<S>", "</S>", "<UNK>", "a", "b", "c", "d", "new", "word")
     assert corpus.facts["words_of_training"] == 7
 
 
@@ -73,7 +74,7 @@ def test_a_long_text_is_counted_piece_by_piece(
     whole = built(sources, tmp_path / "whole")
     monkeypatch.setattr(corpus_module, "_AT_A_TIME", 3)
     pieces = built(sources, tmp_path / "pieces")
-    assert pieces.words == whole.words
+    assert pieces.words.first(100) == whole.words.first(100)
     np.testing.assert_array_equal(pieces.train.tokens, whole.train.tokens)
 
 
@@ -92,7 +93,7 @@ class TestReuse:
 
     def test_a_file_that_changed(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
         (tmp_path / "train.txt").write_text(TEXT + "b e\n", encoding="utf-8")
-        assert "e" in built(sources, tmp_path / "shards").words
+        assert "e" in built(sources, tmp_path / "shards").words.first(100)
         assert (tmp_path / "shards" / "words.txt").stat().st_mtime_ns != made
 
     def test_a_file_of_the_same_size_but_another_time(
@@ -100,16 +101,16 @@ class TestReuse:
     ) -> None:
         (tmp_path / "train.txt").write_text(TEXT.replace("d", "e"), encoding="utf-8")
         os.utime(tmp_path / "train.txt", ns=(1, 1))
-        assert "e" in built(sources, tmp_path / "shards").words
+        assert "e" in built(sources, tmp_path / "shards").words.first(100)
 
     def test_another_heldout_text(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
         (tmp_path / "heldout.txt").write_text("other\n", encoding="utf-8")
-        assert "other" in built(sources, tmp_path / "shards").words
+        assert "other" in built(sources, tmp_path / "shards").words.first(100)
 
     def test_other_settings(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
         upper = built(sources, tmp_path / "shards", dataclasses.replace(PLAIN, tokenizer="characters"))
         assert upper.facts["text"]["tokenizer"] == "characters"
-        assert built(sources, tmp_path / "shards", max_characters=20).characters_NW.shape[1] == 20
+        assert built(sources, tmp_path / "shards", max_characters=20).characters(np.array([3])).shape == (1, 20)
 
     def test_damaged_facts(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
         (tmp_path / "shards" / "corpus.json").write_text("{", encoding="utf-8")
@@ -136,7 +137,7 @@ def test_a_hundredth_of_the_documents_is_held_out_by_default(tmp_path: Path) -> 
 
 
 def test_it_is_not_more_than_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "HELDOUT_TOKENS", 3)
+    monkeypatch.setattr(corpus_reading, "HELDOUT_TOKENS", 3)
     (tmp_path / "train.txt").write_text("a b\n\n" * 600, encoding="utf-8")
     corpus = built((TextSource([str(tmp_path / "train.txt")]), None), tmp_path / "shards")
     assert len(corpus.heldout.tokens) == 4

@@ -10,12 +10,14 @@ from elmokit.training.budget import Progress
 def model_card(name: str, config: ElmoConfig, recipe: Recipe, corpus: Corpus, progress: Progress, score: Perplexity) -> str:
     """Write the card in Markdown: shape, text, training, held-out perplexity."""
     bilm, facts = config.bilm, corpus.facts
-    filters = " ".join(f"{width}×{number}" for width, number in bilm.byte_cnn.filters)
+    words = [f"table of {bilm.word_table.words:,} words × {bilm.word_table.dim}"] if bilm.word_table else []
+    if bilm.char_cnn:
+        filters = " ".join(f"{width}×{number}" for width, number in bilm.char_cnn.filters)
+        words.append(f"filters {filters}, {bilm.char_cnn.highways} highway(s)")
     files = ", ".join(f"`{file}`" for file, *_ in facts["train"]["files"])
     case = "lowercase" if config.text.lowercase else "case kept"
     rows = {
-        "shape": f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}; filters {filters}; "
-        f"{bilm.byte_cnn.highways} highway(s)",
+        "shape": f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}; {' and '.join(words)}",
         "text": f"{files}: {facts['tokens']:,} words in {facts['sentences']:,} sentences",
         "tokenizer": f"{config.text.tokenizer}, normalization {config.text.normalization}, {case}",
         "training": f"recipe {recipe.optimizer}, {progress.steps:,} steps, {progress.tokens:,} targets a direction "

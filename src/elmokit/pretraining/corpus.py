@@ -1,39 +1,39 @@
-"""Text files → memory-mapped word ids: read once, used by every pass.
+"""Text → memory-mapped word ids: read once, used by every pass.
 
 A folder of shards holds
-    words.txt        every distinct word, `<S> </S> <UNK>` first, then by falling frequency: the first V are the vocabulary
-    characters.npy   their character ids, (words, W)
+    words.txt, words.starts.npy               every distinct word, `<S> </S> <UNK>` first, then by falling frequency: the first V
+                                              are the vocabulary; and where each begins
     train.tokens.npy, train.starts.npy        word ids of all sentences in file order, and where each begins
     heldout.tokens.npy, heldout.starts.npy    the same for the text kept back
-    corpus.json      what was read, and the settings that it was read with
+    corpus.json                               what was read, and the settings that it was read with
+
+Until it is finished, the folder `NAME.reading` beside it holds what is read so far (`elmokit.pretraining.corpus_reading`).
 """
 
 import hashlib
 import json
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
+from numpy.typing import DTypeLike, NDArray
 
-from elmokit.atomic import atomic_folder
 from elmokit.config import TextConfig
 from elmokit.errors import FormatError
-from elmokit.pretraining.reading import Document, TextSource, read_documents
-from elmokit.text.bytes import encode_words
-from elmokit.text.lexicon import Lexicon
-from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from elmokit.pretraining.corpus_reading import SHARDS, CorpusReading, Journal
+from elmokit.pretraining.growing_words import by_frequency
+from elmokit.pretraining.reading import TextSource
+from elmokit.pretraining.spelled_words import SpelledWords, load_words, write_words
+from elmokit.text.vocabulary import SPECIAL_WORDS
 
-HELDOUT_EVERY = 100
-"""Without a held-out text of its own, every hundredth document is kept back …"""
-HELDOUT_TOKENS = 200_000
-"""… until there are so many tokens."""
-_FORMAT = 1
+_FORMAT = 2
 _AT_A_TIME = 1 << 22
+RARELY = 1000
+"""A limit of characters is advised that cuts less than one word in so many."""
 
 
 class Shard:
@@ -73,10 +73,8 @@ class Shard:
 class Corpus:
     """A corpus as training reads it."""
 
-    words: Vocabulary
+    words: SpelledWords
     """Every distinct word; the first V are the vocabulary."""
-    characters_NW: NDArray[np.int16]
-    """Their character ids."""
     train: Shard
     heldout: Shard
     facts: dict[str, Any]
@@ -84,7 +82,7 @@ class Corpus:
 
     def characters(self, ids_U: NDArray[np.int64]) -> NDArray[np.int16]:
         """Give chars_UW of the words with these ids."""
-        return self.characters_NW[ids_U]
+        return self.words.characters(ids_U)
 
 
 def load_corpus(folder: Path) -> Corpus:
@@ -94,23 +92,27 @@ def load_corpus(folder: Path) -> Corpus:
         FormatError: They are damaged.
     """
     try:
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("characters", *_SHARD_FILES)}
-    except (OSError, EOFError, ValueError) as error:
+        facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        shards = [
+            Shard(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r") for part in ("tokens", "starts"))) for name in SHARDS
+        ]
+        train, heldout = shards
+        return Corpus(load_words(folder, facts["max_characters"]), train, heldout, facts)
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise FormatError(f"{folder}: damaged shards ({error}); delete this folder, they are made anew") from error
-    return Corpus(
-        words=Vocabulary.load(folder / "words.txt"),
-        characters_NW=arrays["characters"],
-        train=Shard(arrays["train.tokens"], arrays["train.starts"]),
-        heldout=Shard(arrays["heldout.tokens"], arrays["heldout.starts"]),
-        facts=json.loads((folder / "corpus.json").read_text(encoding="utf-8")),
-    )
 
 
-_SHARD_FILES = ("train.tokens", "train.starts", "heldout.tokens", "heldout.starts")
-
-
-def build_corpus(train: TextSource, heldout: TextSource | None, folder: Path, text: TextConfig, max_characters: int) -> Corpus:
+def build_corpus(
+    train: TextSource,
+    heldout: TextSource | None,
+    folder: Path,
+    text: TextConfig,
+    max_characters: int,
+    workers: int | None = None,
+) -> Corpus:
     """Read text into `folder`, or take what is there if it was made of the same files with the same settings.
+
+    An interrupted reading goes on where it was.
 
     Args:
         train: The text to learn from.
@@ -118,6 +120,7 @@ def build_corpus(train: TextSource, heldout: TextSource | None, folder: Path, te
         folder: Where the shards go.
         text: Tokenizer and normalization.
         max_characters: Places for a word's characters.
+        workers: Processes that read; None: one a core.
 
     Raises:
         ValueError: No text is left to learn from, or none to measure on.
@@ -132,8 +135,20 @@ def build_corpus(train: TextSource, heldout: TextSource | None, folder: Path, te
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     if _key_of(folder) == key:
         return load_corpus(folder)
-    with atomic_folder(folder) as temporary:
-        _write_corpus(temporary, train, heldout, text, max_characters, {"key": key, **settings})
+    unfinished = folder.with_name(folder.name + ".reading")
+    if _key_of(unfinished) != key:
+        journal = CorpusReading(unfinished, key, train, heldout, text, workers).run()
+        try:
+            _check_text(journal, train, heldout)
+        except ValueError:
+            shutil.rmtree(unfinished)
+            raise
+        _finish(unfinished, journal, {"key": key, **settings})
+    for path in unfinished.iterdir():
+        if path.suffix == ".raw" or path.name in ("repeated.npy", "journal.json"):
+            path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(unfinished, folder)
     return load_corpus(folder)
 
 
@@ -145,70 +160,60 @@ def _key_of(folder: Path) -> str | None:
         return None
 
 
-def _write_corpus(
-    folder: Path, train: TextSource, heldout: TextSource | None, text: TextConfig, max_characters: int, facts: dict[str, Any]
-) -> None:
-    """Read everything once with provisional ids, then renumber by frequency."""
-    lexicon = Lexicon(Vocabulary(SPECIAL_WORDS))
-    with _ShardWriter(folder / "train.raw") as learned, _ShardWriter(folder / "heldout.raw") as kept:
-        for number, document in enumerate(tqdm(read_documents(train, text), desc="reading", unit=" documents", disable=None)):
-            keep = heldout is None and number % HELDOUT_EVERY == HELDOUT_EVERY - 1 and kept.tokens < HELDOUT_TOKENS
-            (kept if keep else learned).add(document, lexicon.ids)
-        if heldout is not None:
-            for document in read_documents(heldout, text):
-                kept.add(document, lexicon.ids)
-    if not learned.tokens:
+def _check_text(journal: Journal, train: TextSource, heldout: TextSource | None) -> None:
+    """Refuse to train or to measure on nothing.
+
+    Raises:
+        ValueError: Names the option.
+    """
+    if not journal.tokens["train"]:
         raise ValueError(f"--corpus: no text is left to learn from in {train.describe()}")
-    if not kept.tokens:
+    if not journal.tokens["heldout"]:
         where = heldout.describe() if heldout else "the corpus, which is too short to keep a hundredth back: give --heldout"
         raise ValueError(f"--heldout: no text to measure on in {where}")
-    counts_N = _count(learned.path, len(lexicon.words))
-    words = Vocabulary.from_counts(dict(zip(lexicon.words, counts_N.tolist(), strict=True)), min_count=0)
-    seen = len(SPECIAL_WORDS) + int((counts_N[len(SPECIAL_WORDS) :] > 0).sum())
-    new_id_N = words.ids(lexicon.words).astype(np.int32)
-    for name, writer in (("train", learned), ("heldout", kept)):
-        _renumber(writer.path, new_id_N, folder / f"{name}.tokens.npy")
-        np.save(folder / f"{name}.starts.npy", np.frombuffer(writer.starts, dtype=np.int64))
-        writer.path.unlink()
-    words.save(folder / "words.txt")
-    np.save(folder / "characters.npy", encode_words(words.words, max_characters))
+
+
+def _finish(folder: Path, journal: Journal, facts: dict[str, Any]) -> None:
+    """Renumber by frequency what was read with provisional ids; `corpus.json` comes last and says that all is there."""
+    counts_N = _count(folder / "train.raw", journal.words)
+    order = by_frequency(np.fromfile(folder / "hashes.raw", dtype=np.uint64), counts_N)
+    lengths_N = np.fromfile(folder / "lengths.raw", dtype=np.int32)
+    write_words(folder, np.memmap(folder / "words.raw", dtype=np.uint8, mode="r"), lengths_N, order.first_N)
+    for name in SHARDS:
+        _renumber(folder / f"{name}.raw", order.new_id_N, folder / f"{name}.tokens.npy")
+        sentences = np.fromfile(folder / f"{name}.starts.raw", dtype=np.int32)
+        np.save(folder / f"{name}.starts.npy", np.concatenate([[0], np.cumsum(sentences, dtype=np.int64)]))
     facts |= {
-        "tokens": learned.tokens,
-        "sentences": len(learned.starts) - 1,
-        "words": len(words),
-        "words_of_training": seen,
-        "read": asdict(train.counts),
+        "tokens": journal.tokens["train"],
+        "sentences": journal.sentences["train"],
+        "words": len(order.counts_N),
+        "words_of_training": len(SPECIAL_WORDS) + int((order.counts_N[len(SPECIAL_WORDS) :] > 0).sum()),
+        "read": {
+            **{name.removeprefix("train."): number for name, number in journal.counts.items() if name.startswith("train.")},
+            "nul_lines": journal.nul_lines,
+            "repeated_lines": round(journal.repeated_lines),
+        },
+        "cut_words": _cut_words(lengths_N[order.first_N], order.counts_N, facts["max_characters"]),
     }
-    (folder / "corpus.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary = folder / ".corpus.json"
+    temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, folder / "corpus.json")
 
 
-class _ShardWriter:
-    """Writes provisional ids as raw int32 and remembers where sentences begin."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.starts = array("q", [0])
-        self.tokens = 0
-
-    def __enter__(self) -> "_ShardWriter":
-        self._file = self.path.open("wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, document: Document, ids: Callable[[Sequence[str]], NDArray[np.int64]]) -> None:
-        """Append the sentences of a document."""
-        for sentence in document:
-            self.tokens += len(sentence)
-            self.starts.append(self.tokens)
-            self._file.write(ids(sentence).astype(np.int32).tobytes())
+def _cut_words(lengths_N: NDArray[np.int32], counts_N: NDArray[np.int64], max_characters: int) -> dict[str, float | int]:
+    """How much of the text is words longer than the model has places for, and how many places would cut few of them."""
+    tokens_by_length = np.bincount(lengths_N, weights=counts_N)
+    longer = tokens_by_length[::-1].cumsum()[::-1] / max(1.0, tokens_by_length.sum())  # share of words so long or longer
+    longer = np.append(longer, 0.0)
+    room = max_characters - 2
+    enough = int(np.argmax(longer[1:] < 1 / RARELY)) if len(longer) > 1 else 0
+    return {"share": float(longer[room + 1]) if room + 1 < len(longer) else 0.0, "max_characters_advised": enough + 2}
 
 
 def _count(raw: Path, words: int) -> NDArray[np.int64]:
     """Count how often each provisional id occurs, some millions at a time."""
-    ids = np.memmap(raw, dtype=np.int32, mode="r")
     counts_N = np.zeros(words, dtype=np.int64)
+    ids = _mapped(raw, np.int32)
     for start in range(0, len(ids), _AT_A_TIME):
         counts_N += np.bincount(ids[start : start + _AT_A_TIME], minlength=words)
     return counts_N
@@ -216,8 +221,13 @@ def _count(raw: Path, words: int) -> NDArray[np.int64]:
 
 def _renumber(raw: Path, new_id_N: NDArray[np.int32], target: Path) -> None:
     """Map provisional ids to final ones, some millions at a time."""
-    old = np.memmap(raw, dtype=np.int32, mode="r") if raw.stat().st_size else np.empty(0, dtype=np.int32)
+    old = _mapped(raw, np.int32)
     new = np.lib.format.open_memmap(target, mode="w+", dtype=np.int32, shape=old.shape)
     for start in range(0, len(old), _AT_A_TIME):
         new[start : start + _AT_A_TIME] = new_id_N[old[start : start + _AT_A_TIME]]
     new.flush()
+
+
+def _mapped(raw: Path, dtype: DTypeLike) -> NDArray[Any]:
+    """A raw file as an array; an empty one cannot be mapped."""
+    return np.memmap(raw, dtype=dtype, mode="r") if raw.stat().st_size else np.empty(0, dtype=dtype)

@@ -1,7 +1,13 @@
-"""One update of a language model, and all that an update depends on, in one checkpoint."""
+"""One update of a language model, and all that an update depends on, in one checkpoint.
 
-from dataclasses import asdict
-from pathlib import Path
+The batch is B streams of text. They may be computed some rows at a time, one part after the other or by several processes
+at once: each part has its own rows' states, all gradients are added up, and the update is the same to rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,22 +15,38 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from elmokit.errors import FormatError
-from elmokit.lm.language_model import LanguageModel, detach, lm_batch
+from elmokit.lm.language_model import Characters, LanguageModel, LmBatch, LmLosses, detach, lm_batch
 from elmokit.lm.perplexity import stream_perplexity
 from elmokit.model.bilm import BiLMState
-from elmokit.model.lstm import LstmState
 from elmokit.model.softmax import Candidates, draw_candidates
 from elmokit.pretraining.corpus import Corpus
+from elmokit.pretraining.inputs import tables_of
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.sentence_order import EndlessSentences
-from elmokit.text.streams import SentenceStreams
+from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors
+from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
+from elmokit.text.vocabulary import UNK_ID
 from elmokit.training.budget import Progress
-from elmokit.training.checkpoint import load_state, optimizer_tensors, restore_optimizers, save_state
+from elmokit.training.checkpoint import optimizer_tensors, restore_optimizers
+from elmokit.training.checkpoints import Checkpoints
 from elmokit.training.optimizers import clip_global_norm, modern_optimizers, reference_optimizers, set_learning_rates
+from elmokit.training.ranks import ALONE, Ranks
 from elmokit.training.schedule import constant, warmup_cosine
 
 MONITOR_TOKENS, MONITOR_ROWS = 20_000, 16
 """What is scored at each checkpoint: the head of the held-out text, in parallel streams, so that it costs seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How the batch is computed, which changes its result by rounding and by what is dropped out, and not otherwise."""
+
+    product_dtype: torch.dtype = torch.float32
+    """Of the products that PyTorch makes by itself; weights, sums and the rest are float32."""
+    parts: int = 1
+    """Parts in which a process computes its rows, one after the other: less memory."""
+    ranks: Ranks = ALONE
+    """The processes that share the rows."""
 
 
 class Pretrainer:
@@ -34,22 +56,42 @@ class Pretrainer:
         model: The language model, with its dropout.
         corpus: The text.
         recipe: The way of training.
-        seed: Of the order of sentences.
-        state_path: Where checkpoints go.
+        seed: Of the order of sentences, and of the words drawn.
+        checkpoints: Where checkpoints go.
         shuffle: Whether sentences are shuffled at every pass.
+        way: How a batch is computed.
+        word_rows: What turns word ids into the rows that the model reads; None: their characters.
+
+    Raises:
+        ValueError: The rows of the batch cannot be divided evenly.
     """
 
     def __init__(
-        self, model: LanguageModel, corpus: Corpus, recipe: Recipe, seed: int, state_path: Path, shuffle: bool = True
+        self,
+        model: LanguageModel,
+        corpus: Corpus,
+        recipe: Recipe,
+        seed: int,
+        checkpoints: Checkpoints,
+        shuffle: bool = True,
+        way: Way | None = None,
+        word_rows: Characters | None = None,
     ) -> None:
         self.model = model
         self.corpus = corpus
         self.recipe = recipe
-        self.state_path = state_path
+        self.seed = seed
+        self.checkpoints = checkpoints
+        self.way = way or Way()
+        self.word_rows = word_rows or corpus.characters
         self.progress = Progress()
         self.sentences = EndlessSentences(corpus.train, seed, shuffle)
         self.streams = SentenceStreams(self.sentences, recipe.batch_size, recipe.window)
-        self.lstm_state: BiLMState | None = None
+        self.consumed = ""
+        """Hash of all word ids read so far, in order: that of an uninterrupted run if none was skipped or repeated."""
+        self.rows = _parts(self.way.ranks.share(recipe.batch_size), self.way.parts)
+        self.lstm_states: list[BiLMState | None] = [None] * len(self.rows)
+        """What the streams of each part remember."""
         self.optimizers: list[Optimizer] = _optimizers(model, recipe)
         self.schedule = constant if recipe.optimizer == "reference" else warmup_cosine
 
@@ -57,6 +99,11 @@ class Pretrainer:
     def vocabulary_size(self) -> int:
         """V of the softmax."""
         return len(self.model.head.bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.head.bias.device
 
     def step(self, used: float) -> dict[str, float]:
         """Read one window in each direction and update the weights.
@@ -66,16 +113,25 @@ class Pretrainer:
         """
         self.model.train()
         set_learning_rates(self.optimizers, self.schedule(used, self.progress.steps))
-        device = self.model.head.bias.device
-        batch = lm_batch(next(self.streams), self.corpus.characters, self.vocabulary_size, device)
-        losses, state = self.model(batch, self.lstm_state, self._candidates())
-        loss = losses.mean()
-        # The reference sums over the window, which its clipping and its learning rate are made for.
-        (loss * self.recipe.window if self.recipe.optimizer == "reference" else loss).backward()
+        began = self.sentences.passes
+        window = next(self.streams)
+        candidates = self.candidates()
+        targets = int((window.forward_targets_BT != NOTHING).sum())
+        total = torch.zeros((), device=self.device)
+        for number, rows in enumerate(self.rows):
+            batch = lm_batch(_rows_of(window, rows), self.word_rows, self.vocabulary_size, self.device)
+            losses, state = self.forward(batch, self.lstm_states[number], candidates)
+            loss = 0.5 * (losses.forward_N.sum() + losses.backward_N.sum()) / targets
+            # The reference sums over the window, which its clipping and its learning rate are made for.
+            torch.autograd.backward(loss * self.recipe.window if self.recipe.optimizer == "reference" else loss)
+            self.lstm_states[number] = detach(state)
+            total += loss.detach()
+        self._add_up(window, candidates, total)
         norm = clip_global_norm(self.model.parameters(), self.recipe.clip_norm)
         if not torch.isfinite(norm):
             raise ValueError(
-                f"step {self.progress.steps}: the loss or its gradient is not finite (loss {loss.item()}); "
+                f"step {self.progress.steps}: the loss or its gradient is not finite (loss {total.item()}), on what was read "
+                f"between {began:.6f} and {self.sentences.passes:.6f} passes over the text; "
                 "begin anew with a lower --learning-rate and --resume never"
             )
         # PyTorch warns of sparse gradients unless told to check them or not to.
@@ -83,95 +139,212 @@ class Pretrainer:
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-        self.lstm_state = detach(state)
+        self.consumed = _chained(self.consumed, window)
         self.progress = Progress(
             steps=self.progress.steps + 1,
-            tokens=self.progress.tokens + len(losses.forward_N),
+            tokens=self.progress.tokens + targets,
             passes=self.sentences.passes,
             seconds=self.progress.seconds,
         )
-        return {"loss": loss.item(), "gradient_norm": norm.item()}
+        return {"loss": total.item(), "gradient_norm": norm.item()}
 
-    def _candidates(self) -> tuple[Candidates, Candidates] | None:
-        """Draw the candidates of both directions, or none for the full softmax."""
+    def forward(
+        self, batch: LmBatch, state: BiLMState | None, candidates: tuple[Candidates, Candidates] | None
+    ) -> tuple[LmLosses, BiLMState]:
+        """Score some rows of a window in the precision asked for."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.way.product_dtype == torch.bfloat16):
+            losses, state = self.model(batch, state, candidates)
+        return losses, state
+
+    def candidates(self) -> tuple[Candidates, Candidates] | None:
+        """Draw the candidates of both directions, the same in every process; none for the full softmax."""
         if self.recipe.negatives is None or self.recipe.negatives >= self.vocabulary_size:
             return None
-        forward, backward = (draw_candidates(self.vocabulary_size, self.recipe.negatives) for _ in range(2))
+        forward, backward = (
+            draw_candidates(self.vocabulary_size, self.recipe.negatives, _generator(self.seed, self.progress.steps, direction))
+            for direction in range(2)
+        )
         return forward, backward
 
+    def _add_up(self, window: StreamWindow, candidates: tuple[Candidates, Candidates] | None, total: Tensor) -> None:
+        """Add up the loss and the gradients of all processes.
+
+        Of the table of the softmax the rows that any of them touched go as one dense block: each process has read the
+        whole window, so all know which they are.
+        """
+        if self.way.ranks.count == 1:
+            return
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        sums = [parameter.grad for parameter in parameters if parameter.grad is not None and not parameter.grad.is_sparse]
+        tables = [parameter for parameter in parameters if parameter.grad is not None and parameter.grad.is_sparse]
+        touched_R = self._touched(window, candidates) if tables else torch.empty(0)
+        blocks = [_dense_block(table, touched_R) for table in tables]
+        self.way.ranks.add_([*sums, *blocks, total])
+        for table, block_RP in zip(tables, blocks, strict=True):
+            table.grad = torch.sparse_coo_tensor(
+                touched_R.unsqueeze(0), block_RP, table.shape, is_coalesced=True, check_invariants=False
+            )
+
+    def _touched(self, window: StreamWindow, candidates: tuple[Candidates, Candidates] | None) -> Tensor:
+        """The words of the vocabulary that any process read, was asked for or drew, sorted."""
+        ids = np.unique(np.stack(window))
+        known = torch.from_numpy(np.where((ids >= 0) & (ids < self.vocabulary_size), ids, UNK_ID))
+        touched: Tensor = torch.unique(torch.cat([known, *(drawn.ids_S for drawn in candidates or ())]))
+        return touched.to(self.device)
+
     def evaluate(self) -> dict[str, float]:
-        """Score the head of the held-out text."""
-        self.model.eval()
-        score = stream_perplexity(self.model, self.corpus.heldout.sentences(MONITOR_TOKENS), self.corpus.characters, MONITOR_ROWS)
-        return {"heldout_forward": score.forward, "heldout_backward": score.backward, "heldout_mean": score.mean}
+        """Score the head of the held-out text, and note the checkpoint if it is the best so far."""
+        scores = [0.0, 0.0, 0.0]
+        if self.way.ranks.first:
+            self.model.eval()
+            sentences = self.corpus.heldout.sentences(MONITOR_TOKENS)
+            score = stream_perplexity(self.model, sentences, self.word_rows, MONITOR_ROWS)
+            self.checkpoints.judge(self.progress.steps, score.mean)
+            scores = [score.forward, score.backward, score.mean]
+        forward, backward, mean = self.way.ranks.agree(scores)
+        return {"heldout_forward": forward, "heldout_backward": backward, "heldout_mean": mean}
 
     def save(self) -> None:
-        """Write weights, optimizers, random state, LSTM states and the place in the text, atomically."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimizers)
-        tensors["random"] = torch.get_rng_state()
-        tensors |= _name_state(self.lstm_state)
-        tensors |= {
-            f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(self.streams.unread)
-        }
-        place = [self.sentences.finished_passes, self.sentences.position]
-        save_state(self.state_path, tensors, {"progress": asdict(self.progress), "place": place})
-
-    def restore(self) -> None:
-        """Go on from the checkpoint.
+        """Write weights, optimizers, random states, LSTM states and the place in the text, atomically.
 
         Raises:
-            FormatError: It is damaged, or that of another model.
+            OSError: The checkpoint could not be written; all processes are told.
         """
-        tensors, numbers = load_state(self.state_path)
+        ranks = self.way.ranks
+        state = join_states([state for state in self.lstm_states if state is not None])
+        states = {name: torch.cat(ranks.gather(tensor)) for name, tensor in state_tensors(state).items()}
+        random = {
+            f"{name}.{rank}": tensor
+            for name, own in _random_states(self.device).items()
+            for rank, tensor in enumerate(ranks.gather(own))
+        }
+        error = None
+        if ranks.first:
+            tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+            if any(tensor is self.model.head.weight for tensor in _tables(self.model)):
+                del tensors["model.head.weight"]  # it is the table of words, which no file holds twice
+            tensors |= optimizer_tensors(self.optimizers) | states | random
+            tensors |= {
+                f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(self.streams.unread)
+            }
+            try:
+                self.checkpoints.save(self.progress.steps, tensors, self._numbers())
+            except OSError as failed:
+                error = failed
+        (number,) = ranks.agree([0 if error is None else error.errno or -1])
+        if number:
+            raise error or OSError(int(number), "the first process could not write the checkpoint")
+
+    def _numbers(self) -> dict[str, Any]:
+        """What of a checkpoint is no tensor."""
+        return {
+            "progress": asdict(self.progress),
+            "place": [self.sentences.finished_passes, self.sentences.position],
+            "consumed": self.consumed,
+            "processes": self.way.ranks.count,
+        }
+
+    def restore(self) -> str | None:
+        """Go on from the newest whole checkpoint.
+
+        Returns:
+            What is not as it was; None if there is no checkpoint, "" if all is.
+
+        Raises:
+            FormatError: It is that of another model.
+        """
+        state = self.checkpoints.newest()
+        if state is None:
+            return None
+        tensors, numbers = state.tensors, state.numbers
         weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         try:
-            self.model.load_state_dict(weights)
+            missing = self.model.load_state_dict(weights, strict=False)
+            if missing.unexpected_keys or missing.missing_keys not in ([], ["head.weight"]):
+                raise KeyError(*missing)
             restore_optimizers(self.optimizers, tensors)
-            torch.set_rng_state(tensors["random"])
-            self.lstm_state = _state_of_names(tensors, self.model.head.bias.device)
             self.streams.unread = [tensors[f"unread.{row}"].numpy() for row in range(self.recipe.batch_size)]
+            whole = state_from_tensors(tensors, self.device)
+            self.lstm_states = [None if whole is None else split_state(whole, rows) for rows in self.rows]
             self.sentences.move_to(*numbers["place"])
             self.progress = Progress(**numbers["progress"])
+            self.consumed = numbers["consumed"]
+            return self._restore_random(tensors, numbers["processes"])
         except (RuntimeError, KeyError, TypeError) as error:
             raise FormatError(
-                f"{self.state_path}: is no state of this model, text and recipe; give the same options, another --out, "
+                f"{state.path}: is no state of this model, text and recipe; give the same options, another --out, "
                 "or --resume never"
             ) from error
+
+    def _restore_random(self, tensors: dict[str, Tensor], processes: int) -> str:
+        """Let dropout go on as it would have; by another number of processes it cannot."""
+        ranks = self.way.ranks
+        if processes == ranks.count:
+            torch.set_rng_state(tensors[f"random.{ranks.rank}"])
+            if self.device.type == "cuda" and f"random_device.{ranks.rank}" in tensors:
+                torch.cuda.set_rng_state(tensors[f"random_device.{ranks.rank}"], self.device)
+            return ""
+        torch.manual_seed(int(_generator(self.seed, self.progress.steps, 2 + ranks.rank).initial_seed()))
+        return (
+            f"{processes} process(es) before, {ranks.count} now: the text, its order and the batch stay the same, "
+            "what is dropped out is drawn anew"
+        )
 
 
 def _optimizers(model: LanguageModel, recipe: Recipe) -> list[Optimizer]:
     """The recipe's optimizers."""
     if recipe.optimizer == "reference":
         return reference_optimizers(model.parameters(), recipe.learning_rate)
-    rows = [model.head.weight]
-    body = [parameter for parameter in model.parameters() if parameter is not model.head.weight]
+    rows = list(dict.fromkeys([model.head.weight, *_tables(model)]))
+    body = [parameter for parameter in model.parameters() if all(parameter is not table for table in rows)]
     return modern_optimizers(body, rows, recipe.learning_rate)
 
 
-def _name_state(state: BiLMState | None) -> dict[str, Tensor]:
-    """Names for the LSTM states in a checkpoint."""
-    if state is None:
-        return {}
-    stacks = {"forward": state.forward, "backward": state.backward}
-    return {
-        f"state.{way}.{number}.{part}": getattr(s, part)
-        for way, stack in stacks.items()
-        for number, s in enumerate(stack)
-        for part in s._fields
-    }
+def _tables(model: LanguageModel) -> list[Tensor]:
+    """The biLM's tables of words."""
+    return [table.weight for table in tables_of(model.bilm)]
 
 
-def _state_of_names(tensors: dict[str, Tensor], device: torch.device) -> BiLMState | None:
-    """The LSTM states that `_name_state` named."""
-    layers = sum(name.startswith("state.forward.") for name in tensors) // len(LstmState._fields)
-    if not layers:
-        return None
-    forward, backward = (
-        tuple(
-            LstmState(*(tensors[f"state.{way}.{number}.{part}"].to(device) for part in LstmState._fields))
-            for number in range(layers)
-        )
-        for way in ("forward", "backward")
-    )
-    return BiLMState(forward, backward)
+def _parts(rows: slice, number: int) -> list[slice]:
+    """Cut a process's rows into equal parts.
+
+    Raises:
+        ValueError: They cannot be cut evenly.
+    """
+    if number < 1 or (rows.stop - rows.start) % number:
+        raise ValueError(f"--accumulate ({number}) must divide the {rows.stop - rows.start} streams of a process evenly")
+    each = (rows.stop - rows.start) // number
+    return [slice(start, start + each) for start in range(rows.start, rows.stop, each)]
+
+
+def _rows_of(window: StreamWindow, rows: slice) -> StreamWindow:
+    """Some rows of a window."""
+    return StreamWindow(*(ids_BT[rows] for ids_BT in window))
+
+
+def _dense_block(table: torch.nn.Parameter, touched_R: Tensor) -> Tensor:
+    """The gradient of a table's touched rows, zero where this process did not touch them."""
+    assert table.grad is not None
+    own = table.grad.coalesce()
+    block_RP = own.values().new_zeros(len(touched_R), table.shape[1])
+    block_RP[torch.searchsorted(touched_R, own.indices()[0])] = own.values()
+    return block_RP
+
+
+def _generator(seed: int, step: int, what: int) -> torch.Generator:
+    """Random numbers that depend on these three alone."""
+    words = np.random.SeedSequence([seed, step, what]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    """The states that dropout draws from."""
+    states = {"random": torch.get_rng_state()}
+    return states | ({"random_device": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _chained(before: str, window: Sequence[Any]) -> str:
+    """The hash of what was read before and of a window."""
+    return blake2b(
+        before.encode() + b"".join(np.ascontiguousarray(ids_BT).tobytes() for ids_BT in window), digest_size=16
+    ).hexdigest()

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Literal
 
@@ -35,9 +36,15 @@ class ReadCounts:
     """Files without any text."""
     damaged_files: int = 0
     """Compressed files that are damaged or cut short; counted by those who go on after the error."""
+    cut: int = 0
+    """Pieces cut off lines that were longer than asked for; each counts as a line."""
+    packed_bytes: int = 0
+    """Bytes read so far, as they lie on the disk."""
 
 
-def read_lines(path: str | Path, *, errors: Errors = "strict", counts: ReadCounts | None = None) -> Iterator[str]:
+def read_lines(
+    path: str | Path, *, errors: Errors = "strict", counts: ReadCounts | None = None, longest: int | None = None
+) -> Iterator[str]:
     r"""Give the lines of a text file one after the other, without their ends.
 
     A line ends at `\n` or `\r\n` and nowhere else. A byte order mark at the file's beginning is dropped. Each line is
@@ -47,6 +54,7 @@ def read_lines(path: str | Path, *, errors: Errors = "strict", counts: ReadCount
         path: A file; `.gz`, `.xz` and `.zst` are unpacked on the way; "-" is standard input.
         errors: What to do with a line that is not UTF-8: "strict" raises, "skip" leaves it out.
         counts: Where to count lines, if wanted.
+        longest: Bytes of a line at the most: a longer one is given in pieces, cut at a space where there is one. None: no limit.
 
     Raises:
         ValueError: There is no such file, it is a folder, packed in another way, or it may not be read.
@@ -55,7 +63,7 @@ def read_lines(path: str | Path, *, errors: Errors = "strict", counts: ReadCount
     """
     if str(path) != "-":
         path = _existing_file(Path(path))
-    return _decoded(str(path), errors, counts or ReadCounts())
+    return _decoded(str(path), errors, counts or ReadCounts(), longest)
 
 
 def expand_paths(patterns: Iterable[str | Path]) -> list[Path]:
@@ -98,10 +106,10 @@ def _existing_file(path: Path) -> Path:
     return path
 
 
-def _decoded(name: str, errors: Errors, counts: ReadCounts) -> Iterator[str]:
+def _decoded(name: str, errors: Errors, counts: ReadCounts, longest: int | None) -> Iterator[str]:
     """Decode line by line and count."""
     has_text = False
-    for number, line in enumerate(_split(_chunks(name)), 1):
+    for number, line in enumerate(_split(_chunks(name, counts), counts, longest), 1):
         if number == 1:
             line = line.removeprefix(_BOM)
         counts.lines += 1
@@ -121,54 +129,89 @@ def _decoded(name: str, errors: Errors, counts: ReadCounts) -> Iterator[str]:
     counts.empty_files += not has_text
 
 
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    r"""Cut a stream of bytes at each `\n`."""
+def _split(chunks: Iterable[bytes], counts: ReadCounts, longest: int | None) -> Iterator[bytes]:
+    r"""Cut a stream of bytes at each `\n`, and what is longer than `longest` too."""
     begun: list[bytes] = []  # the parts of a line that is not ended yet: joined once, however long the line
+    size = 0
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
         begun.append(first)
+        size += len(first)
         if others:
-            yield b"".join(begun)
-            yield from others[:-1]
-            begun = [others[-1]]
+            yield from _pieces(b"".join(begun), counts, longest)
+            for line in others[:-1]:
+                yield from _pieces(line, counts, longest)
+            begun, size = [others[-1]], len(others[-1])
+        elif longest is not None and size > 2 * longest:
+            *whole, rest = _pieces(b"".join(begun), counts, longest)
+            yield from whole
+            begun, size = [rest], len(rest)
     if last := b"".join(begun):
-        yield last
+        yield from _pieces(last, counts, longest)
 
 
-def _chunks(name: str) -> Iterator[bytes]:
+def _pieces(line: bytes, counts: ReadCounts, longest: int | None) -> Iterator[bytes]:
+    """A line, cut where it is longer than `longest`: after a space, or else between two characters."""
+    while longest is not None and len(line) > longest:
+        end = line.rfind(b" ", 0, longest) + 1
+        if not end:
+            end = longest
+            while end > 1 and line[end] & 0b1100_0000 == 0b1000_0000:  # inside a character
+                end -= 1
+        counts.cut += 1
+        yield line[:end]
+        line = line[end:]
+    yield line
+
+
+def _chunks(name: str, counts: ReadCounts) -> Iterator[bytes]:
     """Read and unpack a file piece by piece; errors of its format or of the system name it."""
     suffix = Path(name).suffix.lower()
-    opener: Callable[[str, Literal["rb"]], IO[bytes]] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}.get(suffix, open)
+    unpack: Callable[[IO[bytes]], IO[bytes] | BufferedIOBase] = _UNPACK.get(suffix, _as_it_is)
     try:
         if name == "-":
             yield from iter(partial(sys.stdin.buffer.read, _CHUNK), b"")
-        elif suffix == ".zst":
-            yield from _zstd_chunks(name)
-        else:
-            with opener(name, "rb") as file:
-                yield from iter(partial(file.read, _CHUNK), b"")
+            return
+        with open(name, "rb") as packed:
+            before = counts.packed_bytes
+            chunks = _zstd_chunks(packed, name) if suffix == ".zst" else iter(partial(unpack(packed).read, _CHUNK), b"")
+            for chunk in chunks:
+                counts.packed_bytes = before + packed.tell()
+                yield chunk
     except _DAMAGE as error:
         raise FormatError(f"{name}: damaged, cut short or not a {suffix} file ({error})") from error
     except OSError as error:
         raise ValueError(f"{name}: cannot be read ({error.strerror})") from error
 
 
-def _zstd_chunks(name: str) -> Iterator[bytes]:
+def _gunzipped(packed: IO[bytes]) -> BufferedIOBase:
+    """Unpack a gzip file."""
+    return gzip.GzipFile(fileobj=packed)
+
+
+def _as_it_is(packed: IO[bytes]) -> IO[bytes]:
+    """Leave a plain file as it is."""
+    return packed
+
+
+_UNPACK: dict[str, Callable[[IO[bytes]], BufferedIOBase]] = {".gz": _gunzipped, ".xz": lzma.LZMAFile}
+
+
+def _zstd_chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
     """Unpack all frames of a `.zst` file; zstandard's own file object ends at a cut without a word."""
     try:
         import zstandard  # an extra: only users of .zst need it
     except ImportError as error:
         raise MissingExtraError(f"{name}: reading .zst", "zstd") from error
     frame = None
-    with open(name, "rb") as file:
-        while packed := file.read(_CHUNK):
-            while packed:
-                frame = frame or zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    yield frame.decompress(packed)
-                except zstandard.ZstdError as error:
-                    raise FormatError(f"{name}: damaged or not a .zst file ({error})") from error
-                packed = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
+    while packed := file.read(_CHUNK):
+        while packed:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            try:
+                yield frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise FormatError(f"{name}: damaged or not a .zst file ({error})") from error
+            packed = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
     if frame is not None:
         raise FormatError(f"{name}: cut short, the last frame does not end")

@@ -3,19 +3,23 @@
 A task is whatever has the methods of `Trainee`; the loop knows nothing else of it.
 """
 
+import errno
+import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from tqdm import tqdm
 
 from elmokit.training.budget import Budget, Progress
 from elmokit.training.log import JsonLog, Meter, progress_line
+from elmokit.training.ranks import ALONE, Ranks
 
 
 class Trainee(Protocol):
@@ -34,10 +38,20 @@ class Trainee(Protocol):
         """Measure on held-out data; give what to log."""
 
 
-def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: float = 10.0, log_steps: int = 50) -> None:
+def train(
+    task: Trainee,
+    budget: Budget,
+    log: JsonLog,
+    *,
+    checkpoint_minutes: float = 10.0,
+    log_steps: int = 50,
+    patience: int | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
     """Train until the budget is used; if it is used already, do nothing.
 
-    SIGTERM and an interrupt from the keyboard end the step, write a checkpoint and raise `KeyboardInterrupt`.
+    SIGTERM and an interrupt from the keyboard end the step, write a checkpoint and raise `KeyboardInterrupt`. A disk
+    that is full when a checkpoint is due is told, and training goes on: the last one before is kept.
 
     Args:
         task: What is trained.
@@ -45,43 +59,98 @@ def train(task: Trainee, budget: Budget, log: JsonLog, *, checkpoint_minutes: fl
         log: Where numbers go.
         checkpoint_minutes: Time between checkpoints, each with an evaluation.
         log_steps: Steps between lines of the log; their numbers are means over these steps.
+        patience: Evaluations without a gain after which training ends; None: never before the budget is used.
+        ranks: The processes that train together; the clock of the first one decides.
 
     Raises:
         KeyboardInterrupt: A signal asked to stop; the checkpoint is written.
+        OSError: The last checkpoint could not be written.
     """
     if budget.used(task.progress) >= 1:
         return
-    meter = Meter(task.progress)
-    last_save = time.monotonic()
-    with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True) as bar:
-
-        def report() -> None:
-            numbers = meter.means(task.progress)
-            log.write(**numbers)
-            used = budget.used(task.progress)
-            bar.set_description_str(progress_line(numbers, used, task.progress.seconds), refresh=used < 1)  # the end shows it too
-
-        while (used := budget.used(task.progress)) < 1:
-            start = time.monotonic()
-            meter.add(task.step(used))
-            task.progress = replace(task.progress, seconds=task.progress.seconds + time.monotonic() - start)
+    run = _Run(task, budget, log, ranks, patience)
+    with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True, disable=not ranks.first) as bar:
+        last_save = time.monotonic()
+        while (decided := run.decide(time.monotonic() - last_save > 60 * checkpoint_minutes)).used < 1:
+            if decided.save:
+                run.checkpoint(final=False)
+                last_save = time.monotonic()
+                if run.stalled:
+                    break
+            run.step(decided.used)
             if task.progress.steps % log_steps == 0:
-                report()
-            if stop.is_set():
+                run.report(bar)
+            if ranks.any(stop.is_set()):
                 task.save()
                 raise KeyboardInterrupt("stopped; the checkpoint is written, --resume auto goes on from it")
-            if time.monotonic() - last_save > 60 * checkpoint_minutes:
-                _checkpoint(task, log)
-                last_save = time.monotonic()
-        if meter.count:  # the steps since the last line
-            report()
-    _checkpoint(task, log)
+        if run.meter.count:  # the steps since the last line
+            run.report(bar)
+    if not run.stalled:
+        run.checkpoint(final=True)
 
 
-def _checkpoint(task: Trainee, log: JsonLog) -> None:
-    """Save first, measure then: what is measured is never lost."""
-    task.save()
-    log.write(steps=task.progress.steps, tokens=task.progress.tokens, **task.evaluate())
+class _Decision(NamedTuple):
+    """What the first process tells the others before a step."""
+
+    used: float
+    """Share of the budget."""
+    save: bool
+    """Whether a checkpoint is due."""
+
+
+class _Run:
+    """One call of `train`."""
+
+    def __init__(self, task: Trainee, budget: Budget, log: JsonLog, ranks: Ranks, patience: int | None) -> None:
+        self.task, self.budget, self.log, self.ranks, self.patience = task, budget, log, ranks, patience
+        self.meter = Meter(task.progress)
+        self.best = math.inf
+        self.without_gain = 0
+        self.saved_at = task.progress.steps
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the held-out loss has stopped falling."""
+        return self.patience is not None and self.without_gain >= self.patience
+
+    def decide(self, save: bool) -> _Decision:
+        """Look at the budget and the clock, together."""
+        used, due = self.ranks.agree([self.budget.used(self.task.progress), float(save)])
+        return _Decision(used, bool(due) and self.task.progress.steps > self.saved_at)
+
+    def step(self, used: float) -> None:
+        """Do a step and count its time."""
+        start = time.monotonic()
+        self.meter.add(self.task.step(used))
+        seconds = self.task.progress.seconds + time.monotonic() - start
+        self.task.progress = replace(self.task.progress, seconds=seconds)
+
+    def report(self, bar: "tqdm[NoReturn]") -> None:
+        """Write a line of the log and show where the run stands."""
+        numbers = self.meter.means(self.task.progress)
+        if not self.ranks.first:
+            return
+        self.log.write(**numbers)
+        used = self.budget.used(self.task.progress)
+        line = progress_line(numbers, used, self.task.progress.seconds)
+        bar.set_description_str(line, refresh=used < 1)  # the end shows it too
+
+    def checkpoint(self, final: bool) -> None:
+        """Save first, measure then: what is measured is never lost."""
+        try:
+            self.task.save()
+        except OSError as error:
+            if final or error.errno != errno.ENOSPC:
+                raise
+            said = f"no checkpoint was written, the disk is full ({error.filename}): the one before is kept, training goes on"
+            print(said, file=sys.stderr, flush=True)
+        self.saved_at = self.task.progress.steps
+        numbers = self.task.evaluate()
+        if self.ranks.first:
+            self.log.write(steps=self.task.progress.steps, tokens=self.task.progress.tokens, **numbers)
+        loss = numbers.get("heldout_mean", math.inf)
+        self.without_gain = 0 if loss < self.best else self.without_gain + 1
+        self.best = min(self.best, loss)
 
 
 @contextmanager

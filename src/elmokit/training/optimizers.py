@@ -12,7 +12,7 @@ def reference_optimizers(parameters: Iterable[nn.Parameter], learning_rate: floa
     return [Adagrad(parameters, lr=learning_rate, initial_accumulator_value=1.0, eps=0.0)]
 
 
-def modern_optimizers(body: Iterable[nn.Parameter], rows: Iterable[nn.Parameter], learning_rate: float) -> list[Optimizer]:
+def modern_optimizers(body: Iterable[Tensor], rows: Iterable[Tensor], learning_rate: float) -> list[Optimizer]:
     """AdamW for the body, Adagrad for tables of which a step touches few rows.
 
     Args:

@@ -12,6 +12,7 @@ from elmokit.text.tokenizers import get_tokenizer
 
 if TYPE_CHECKING:
     from elmokit.pretraining.pretrain import PretrainOptions
+    from elmokit.pretraining.reading import TextSource
 
 Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
 
@@ -27,6 +28,7 @@ def pretrain(
     normalization: Normalization = "none",
     lowercase: bool = False,
     preset: PresetName = "small",
+    input: Literal["characters", "words", "both"] = "characters",
     cell_dim: int | None = None,
     projection_dim: int | None = None,
     filters: str | None = None,
@@ -46,6 +48,8 @@ def pretrain(
     hours: float | None = None,
     seed: int = 0,
     checkpoint_minutes: float = 10.0,
+    keep_checkpoints: int = 2,
+    accumulate: int = 1,
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -57,7 +61,7 @@ def pretrain(
     log.jsonl and the checkpoint; the same command goes on from there after an interruption.
 
     Args:
-        corpus: Files, folders or globs of text: plain, .gz, .xz, .zst.
+        corpus: Files, folders or globs of text: plain, .gz, .xz, .zst; - for standard input; hub:NAME for a data set of the Hub.
         out: The model folder to write.
         heldout: Text to measure perplexity on; by default a hundredth of the documents, at most 200,000 tokens.
         layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
@@ -66,6 +70,7 @@ def pretrain(
         normalization: Unicode normalization of each token: none, NFC or NFKC.
         lowercase: Whether tokens are lowercased.
         preset: The size: tiny, or one of the published small, medium, original. The options that follow change it.
+        input: What word vectors are made of: characters, a table of words (tied to the softmax), or both joined.
         cell_dim: Width of an LSTM cell.
         projection_dim: Width of one direction's vectors.
         filters: Convolutions as WIDTHxNUMBER, with commas: 1x32,2x32,3x64.
@@ -85,6 +90,8 @@ def pretrain(
         hours: Budget in hours of training.
         seed: Of initial values, dropout, candidates and the order of sentences.
         checkpoint_minutes: Time between checkpoints.
+        keep_checkpoints: How many of the last checkpoints stay; the best one stays too.
+        accumulate: Parts in which each batch is computed, one after the other: less memory, the same update.
         resume: auto: go on from a checkpoint if there is one. never: begin anew.
         device: auto, cpu or cuda.
         precision: Of the recurrence's matrix products; bfloat16 is faster where the processor has it.
@@ -107,6 +114,7 @@ def pretrain(
     from elmokit.pretraining.pretrain import pretrain as run
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.training.budget import Budget
+    from elmokit.training.ranks import first_process
 
     options = PretrainOptions(
         train=TextSource(patterns(corpus), layout, language or DEFAULT_LANGUAGE),
@@ -114,6 +122,7 @@ def pretrain(
         languages=(language,) if language else (),
         out=Path(out),
         bilm=shape,
+        read=input,
         text=text,
         recipe=way,
         vocabulary_size=vocab_size,
@@ -121,6 +130,8 @@ def pretrain(
         seed=seed,
         shuffle=shuffle,
         checkpoint_minutes=checkpoint_minutes,
+        keep_checkpoints=keep_checkpoints,
+        accumulate=accumulate,
         resume=resume,
         device=str(choose_device(device, "--device ")),
         precision=precision,
@@ -129,7 +140,8 @@ def pretrain(
         print(_plan(options))
         return
     score = run(options)
-    print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
+    if first_process():
+        print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
 
 
 def _shape(
@@ -175,6 +187,12 @@ def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
         raise ValueError(f"--filters must be WIDTHxNUMBER with commas between, such as 1x32,2x32,3x64, not {text!r}") from error
 
 
+def _extent(source: "TextSource") -> str:
+    """Say how much text there is."""
+    size = source.bytes_on_disk()
+    return source.describe() if size is None else f"{len(source.files())} file(s), {size / 2**20:,.1f} MiB on disk"
+
+
 def _plan(options: "PretrainOptions") -> str:
     """Say what would be trained on what."""
     from elmokit.checkpoints.layout import bilm_layout
@@ -182,11 +200,8 @@ def _plan(options: "PretrainOptions") -> str:
     shape, recipe, vocab_size = options.bilm, options.recipe, options.vocabulary_size
     body = sum(math.prod(tensor.shape) for tensor in bilm_layout(shape))
     head = vocab_size * (shape.output_dim + 1)
-    files, heldout = options.train.files(), options.heldout.files() if options.heldout else []
-    size = sum(file.stat().st_size for file in files)
     return (
-        f"{len(files)} file(s), {size / 2**20:,.1f} MiB on disk; "
-        f"held out: {f'{len(heldout)} file(s)' if heldout else 'a hundredth of the documents'}\n"
+        f"{_extent(options.train)}; held out: {_extent(options.heldout) if options.heldout else 'a hundredth of the documents'}\n"
         f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.byte_cnn.features} filters: "
         f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
         f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
