@@ -17,7 +17,16 @@ TINY = BiLMConfig(
     cell_dim=12,
     projection_dim=8,
 )
-RECIPE = Recipe(optimizer="reference", learning_rate=0.2, clip_norm=10.0, batch_size=4, window=6, negatives=12, dropout=0.1)
+RECIPE = Recipe(
+    optimizer="reference",
+    learning_rate=0.2,
+    schedule="constant",
+    clip_norm=10.0,
+    batch_size=4,
+    window=6,
+    negatives=12,
+    dropout=0.1,
+)
 
 
 def sentences(number: int, seed: int = 0) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.pretraining.conftest import RECIPE, TINY, sentences
@@ -19,18 +20,21 @@ from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm
 from elmokit.checkpoints.folder import load_folder
 from elmokit.config import TextConfig
 from elmokit.errors import FormatError
+from elmokit.lm.language_model import LmBatch
 from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import perplexity
+from elmokit.model.bilm import BiLMState
 from elmokit.pretraining.pretrain import PretrainOptions, prepare, pretrain
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import RECIPES, Recipe, RecipeName
 from elmokit.text.batch import word_batch
 from elmokit.text.readers import word_reader
+from elmokit.text.vocabulary import BOS_ID
 from elmokit.training.budget import Budget
 
 Options = Callable[..., PretrainOptions]
-MODERN = replace(RECIPE, optimizer="modern", learning_rate=2e-2, clip_norm=1.0)
+MODERN = replace(RECIPE, optimizer="modern", schedule="cosine", learning_rate=2e-2, clip_norm=1.0, fresh_sentences=True)
 
 
 def log_of(options: PretrainOptions) -> list[dict[str, Any]]:
@@ -323,6 +327,30 @@ def test_the_state_is_carried_from_window_to_window_but_no_gradient(options: Opt
     tensors = [tensor for stack in state for layer in stack for tensor in layer]
     assert all(tensor.abs().sum() > 0 and not tensor.requires_grad for tensor in tensors)
     assert len({id(row) for row in trainer.streams.unread}) == RECIPE.batch_size
+
+
+def test_fresh_sentences_begin_without_a_state(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a window begins with a sentence, nothing of the one before is known; all other rows go on."""
+    trainer = prepare(options(recipe=replace(RECIPE, fresh_sentences=True), accumulate=2))
+    given: list[BiLMState | None] = []
+    began: list[list[bool]] = []
+    forward = Pretrainer.forward
+
+    def watched(self: Pretrainer, batch: LmBatch, state: BiLMState | None, candidates: Any) -> Any:
+        given.append(state)
+        marks_B = batch.chars_UW[batch.forward_BT[:, 0]] == torch.from_numpy(self.word_rows(np.array([BOS_ID])))
+        began.append(marks_B.all(1).tolist())
+        return forward(self, batch, state, candidates)
+
+    monkeypatch.setattr(Pretrainer, "forward", watched)
+    for step in range(12):
+        trainer.step(step / 12)
+    assert given[:2] == [None, None]
+    assert {True, False} == {row for rows in began[2:] for row in rows}
+    for state, rows in zip(given[2:], began[2:], strict=True):
+        assert state is not None
+        for part in (part for stack in state for layer in stack for part in layer):
+            assert [not row.any() for row in part] == rows
 
 
 def test_the_presets_dropout_reaches_every_place(options: Options) -> None:

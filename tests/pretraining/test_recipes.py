@@ -13,11 +13,13 @@ def test_the_reference_is_that_of_bilm_tf() -> None:
     expected = {
         "optimizer": "reference",
         "learning_rate": 0.2,
+        "schedule": "constant",
         "clip_norm": 10.0,
         "batch_size": 128,
         "window": 20,
         "negatives": 8192,
         "dropout": 0.1,
+        "fresh_sentences": False,
     }
     assert dataclasses.asdict(RECIPES["reference"]) == expected
     assert RECIPES["modern"].optimizer == "modern"

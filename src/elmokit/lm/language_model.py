@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from elmokit.model.bilm import BiLM, BiLMState, LstmStack, StackState
 from elmokit.model.lstm import LstmState
-from elmokit.model.softmax import Candidates, SampledLosses, SoftmaxHead
+from elmokit.model.softmax import Candidates, FullLosses, SampledLosses, SoftmaxHead
 from elmokit.text.readers import WordIds
 from elmokit.text.streams import NOTHING, StreamWindow
 from elmokit.text.vocabulary import UNK_ID
@@ -79,6 +79,7 @@ class LanguageModel(nn.Module):
         head: The softmax.
         dropout: Probability of dropping numbers of the last layer's output, once more, in training.
         sampled_losses: What computes the sampled softmax: the head's own or a faster kernel with the same numbers.
+        full_losses: What computes the full softmax, likewise.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class LanguageModel(nn.Module):
         head: SoftmaxHead,
         dropout: float = 0.0,
         sampled_losses: SampledLosses = SoftmaxHead.sampled_losses,
+        full_losses: FullLosses = SoftmaxHead.losses,
     ) -> None:
         super().__init__()
         self.bilm = bilm
         self.head = head
         self.dropout = nn.Dropout(dropout)
         self.sampled_losses = sampled_losses
+        self.full_losses = full_losses
 
     def forward(
         self, batch: LmBatch, state: BiLMState | None = None, candidates: tuple[Candidates, Candidates] | None = None
@@ -132,7 +135,7 @@ class LanguageModel(nn.Module):
         asked_BT = targets_BT != NOTHING
         h_NP, targets_N = self.dropout(layers[-1])[asked_BT], targets_BT[asked_BT]
         if candidates is None:
-            return self.head.losses(h_NP, targets_N), state
+            return self.full_losses(self.head, h_NP, targets_N), state
         return self.sampled_losses(self.head, h_NP, targets_N, candidates), state
 
 

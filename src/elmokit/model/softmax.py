@@ -93,6 +93,8 @@ class SoftmaxHead(nn.Module):
 
 SampledLosses = Callable[[SoftmaxHead, Tensor, Tensor, Candidates], Tensor]
 """Gives the sampled-softmax losses, as `SoftmaxHead.sampled_losses` does."""
+FullLosses = Callable[[SoftmaxHead, Tensor, Tensor], Tensor]
+"""Gives the losses of the full softmax, as `SoftmaxHead.losses` does."""
 
 
 def accidental_hits(targets_N: Tensor, ids_S: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from elmokit.checkpoints.folder import check_target, save_folder
 from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig
 from elmokit.errors import FormatError
 from elmokit.kernels.training_char_cnn import training_convolution
+from elmokit.kernels.training_full_softmax import training_full_softmax
 from elmokit.kernels.training_lstm import training_lstm
 from elmokit.kernels.training_softmax import training_softmax
 from elmokit.lm.language_model import LanguageModel
@@ -211,7 +212,8 @@ def _trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpoints,
     size = len(vocabulary_of(corpus, options.vocabulary_size))
     shape = with_input(options.bilm, options.read, size)
     bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype))
-    model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, training_softmax(dtype))
+    softmax = training_softmax(dtype), training_full_softmax(dtype)
+    model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, *softmax)
     tie(model)
     for table in tables_of(bilm):
         table.sparse = True

@@ -23,15 +23,15 @@ from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.inputs import tables_of
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.sentence_order import EndlessSentences
-from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors
+from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors, without_memory
 from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
-from elmokit.text.vocabulary import UNK_ID
+from elmokit.text.vocabulary import BOS_ID, UNK_ID
 from elmokit.training.budget import Progress
 from elmokit.training.checkpoint import optimizer_tensors, restore_optimizers
 from elmokit.training.checkpoints import Checkpoints
 from elmokit.training.optimizers import clip_global_norm, modern_optimizers, reference_optimizers, set_learning_rates
 from elmokit.training.ranks import ALONE, Ranks
-from elmokit.training.schedule import constant, warmup_cosine
+from elmokit.training.schedule import SCHEDULES
 
 MONITOR_TOKENS, MONITOR_ROWS = 20_000, 16
 """What is scored at each checkpoint: the head of the held-out text, in parallel streams, so that it costs seconds."""
@@ -93,7 +93,7 @@ class Pretrainer:
         self.lstm_states: list[BiLMState | None] = [None] * len(self.rows)
         """What the streams of each part remember."""
         self.optimizers: list[Optimizer] = _optimizers(model, recipe)
-        self.schedule = constant if recipe.optimizer == "reference" else warmup_cosine
+        self.schedule = SCHEDULES[recipe.schedule]
 
     @property
     def vocabulary_size(self) -> int:
@@ -119,8 +119,9 @@ class Pretrainer:
         targets = int((window.forward_targets_BT != NOTHING).sum())
         total = torch.zeros((), device=self.device)
         for number, rows in enumerate(self.rows):
-            batch = lm_batch(_rows_of(window, rows), self.word_rows, self.vocabulary_size, self.device)
-            losses, state = self.forward(batch, self.lstm_states[number], candidates)
+            part = _rows_of(window, rows)
+            batch = lm_batch(part, self.word_rows, self.vocabulary_size, self.device)
+            losses, state = self.forward(batch, self._state_before(part, number), candidates)
             loss = 0.5 * (losses.forward_N.sum() + losses.backward_N.sum()) / targets
             # The reference sums over the window, which its clipping and its learning rate are made for.
             torch.autograd.backward(loss * self.recipe.window if self.recipe.optimizer == "reference" else loss)
@@ -147,6 +148,13 @@ class Pretrainer:
             seconds=self.progress.seconds,
         )
         return {"loss": total.item(), "gradient_norm": norm.item()}
+
+    def _state_before(self, window: StreamWindow, number: int) -> BiLMState | None:
+        """What the streams of a part remember, those with a new sentence nothing if the recipe says so."""
+        state = self.lstm_states[number]
+        if state is None or not self.recipe.fresh_sentences:
+            return state
+        return without_memory(state, torch.from_numpy(window.forward_BT[:, 0] == BOS_ID))
 
     def forward(
         self, batch: LmBatch, state: BiLMState | None, candidates: tuple[Candidates, Candidates] | None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elmokit.config import BiLMConfig, CharCnnConfig
+from elmokit.training.schedule import ScheduleName
 
 RecipeName = Literal["reference", "modern"]
 PresetName = Literal["tiny", "small", "medium", "original"]
@@ -14,9 +15,11 @@ class Recipe:
     """A way of training."""
 
     optimizer: RecipeName
-    """"reference": Adagrad, constant rate, gradient of loss × window. "modern": AdamW with warm-up and cosine."""
+    """"reference": Adagrad, gradient of loss × window. "modern": AdamW, and Adagrad for tables of words."""
     learning_rate: float
     """The highest rate."""
+    schedule: ScheduleName
+    """How the rate changes over the run; see `elmokit.training.schedule`."""
     clip_norm: float
     """All gradients together are scaled to this norm at the most."""
     batch_size: int
@@ -27,6 +30,8 @@ class Recipe:
     """Candidates of the sampled softmax; None, or as many as the vocabulary has words: the full softmax."""
     dropout: float = 0.1
     """On each layer's input and on the last layer's output."""
+    fresh_sentences: bool = False
+    """Whether a sentence that begins with a window is read without what came before it, as `Elmo` reads every sentence."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train.
@@ -43,8 +48,8 @@ class Recipe:
 
 
 RECIPES = {
-    "reference": Recipe(optimizer="reference", learning_rate=0.2, clip_norm=10.0, batch_size=128),
-    "modern": Recipe(optimizer="modern", learning_rate=2e-3, clip_norm=1.0, batch_size=64, negatives=2048),
+    "reference": Recipe(optimizer="reference", learning_rate=0.2, schedule="constant", clip_norm=10.0, batch_size=128),
+    "modern": Recipe(optimizer="modern", learning_rate=2e-3, schedule="cosine", clip_norm=1.0, batch_size=64, negatives=2048),
 }
 """`reference` is bilm-tf's."""
 

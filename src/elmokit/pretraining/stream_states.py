@@ -14,6 +14,11 @@ def split_state(state: BiLMState, rows: slice) -> BiLMState:
     return _each(lambda part: part[0][rows].clone(), [state])
 
 
+def without_memory(state: BiLMState, rows_B: Tensor) -> BiLMState:
+    """Set the states of the rows that are marked True to zero."""
+    return _each(lambda part: part[0].masked_fill(rows_B.to(part[0].device).unsqueeze(1), 0.0), [state])
+
+
 def join_states(states: Sequence[BiLMState]) -> BiLMState | None:
     """Put the rows of several states under each other; None if there is none."""
     return _each(lambda parts: torch.cat(list(parts)), states) if states else None

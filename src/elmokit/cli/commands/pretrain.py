@@ -9,6 +9,7 @@ from elmokit.cli.parameters import FilePatterns, PathOrName, check_language, pat
 from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
 from elmokit.text.tokenizers import get_tokenizer
+from elmokit.training.schedule import ScheduleName
 
 if TYPE_CHECKING:
     from elmokit.pretraining.pretrain import PretrainOptions
@@ -37,10 +38,12 @@ def pretrain(
     vocab_size: int = 50_000,
     recipe: RecipeName = "modern",
     learning_rate: float | None = None,
+    schedule: ScheduleName | None = None,
     batch_size: int | None = None,
     window: int | None = None,
     negatives: int | None = None,
     dropout: float | None = None,
+    fresh_sentences: bool | None = None,
     shuffle: bool = True,
     tokens: int | None = None,
     steps: int | None = None,
@@ -79,10 +82,12 @@ def pretrain(
         vocab_size: Words that the language model predicts, three special ones included.
         recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
         learning_rate: The highest rate; the recipe's by default.
+        schedule: How the rate changes: constant, cosine or trapezoid; the recipe's by default.
         batch_size: Streams side by side; the recipe's by default.
         window: Places over which gradients flow; the recipe's by default.
         negatives: Candidates of the sampled softmax; 0 for the full softmax; the recipe's by default.
         dropout: On each layer's input; the recipe's by default.
+        fresh_sentences: Whether a sentence that begins with a window is read without what came before; the recipe's by default.
         shuffle: Whether sentences are shuffled at every pass.
         tokens: Budget in targets of each direction.
         steps: Budget in updates.
@@ -101,7 +106,15 @@ def pretrain(
         ValueError: An option is wrong, or the text is.
     """
     shape = _shape(PRESETS[preset], cell_dim, projection_dim, filters, highways, layers)
-    way = _changed(RECIPES[recipe], learning_rate=learning_rate, batch_size=batch_size, window=window, dropout=dropout)
+    way = _changed(
+        RECIPES[recipe],
+        learning_rate=learning_rate,
+        schedule=schedule,
+        batch_size=batch_size,
+        window=window,
+        dropout=dropout,
+        fresh_sentences=fresh_sentences,
+    )
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
     get_tokenizer(tokenizer)  # its error comes before anything is written
