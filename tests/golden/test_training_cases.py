@@ -100,6 +100,7 @@ def trainer_of(case: Case, kernels: "Kernels", folder: Path) -> Pretrainer:
     recipe = Recipe(
         optimizer="reference",
         learning_rate=options["learning_rate"],
+        schedule="constant",
         clip_norm=options["all_clip_norm_val"],
         batch_size=options["batch_size"],
         window=options["unroll_steps"],
