@@ -366,3 +366,53 @@ def test_the_recipes_negatives(options: Options) -> None:
     candidates = trainer.candidates()
     assert candidates is not None
     assert [len(ids_S) for ids_S, _ in candidates] == [12, 12]
+
+
+class TestPatience:
+    """Early stopping: a text so small that it is soon learned by heart."""
+
+    @pytest.fixture
+    def by_heart(self, options: Options, tmp_path: Path) -> PretrainOptions:
+        (tmp_path / "few.txt").write_text("\n".join(sentences(12, seed=5)), encoding="utf-8")
+        recipe = replace(MODERN, dropout=0.0, negatives=None, learning_rate=5e-2)
+        return options(
+            train=TextSource([str(tmp_path / "few.txt")]),
+            recipe=recipe,
+            budget=Budget(steps=400),
+            checkpoint_minutes=0,
+            patience=5,
+            tensorboard=True,
+        )
+
+    def test_the_model_is_the_best_checkpoint_and_the_run_is_done(
+        self, by_heart: PretrainOptions, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        score = pretrain(by_heart)
+        measured = [(record["steps"], record["heldout_mean"]) for record in log_of(by_heart) if "heldout_mean" in record]
+        best, _ = min(measured, key=lambda pair: pair[1])
+        assert measured[-1][0] == best + 5 < 400
+        assert f"the model is that of step {best}, the best on the held-out text" in capsys.readouterr().err
+        assert score.mean == pytest.approx(min(loss for _, loss in measured), rel=0.2), "the text in one stream, not in sixteen"
+        assert list((by_heart.work / "tensorboard").iterdir())
+        assert (by_heart.work / "loss.png").exists()
+        before = (by_heart.work / "log.jsonl").read_bytes()
+        assert pretrain(by_heart).mean == pytest.approx(score.mean)
+        assert (by_heart.work / "log.jsonl").read_bytes() == before, "nothing was trained any more"
+
+    def test_without_patience_the_end_is_the_model_and_the_better_one_is_named(
+        self, by_heart: PretrainOptions, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pretrain(replace(by_heart, patience=None, budget=Budget(steps=40), tensorboard=False))
+        assert "was better on the held-out text than the end: --patience would have taken it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("read", ["characters", "both"])
+def test_character_noise_is_for_training_alone(options: Options, read: str) -> None:
+    clean, noisy = (
+        prepare(options(read=read, resume="never", recipe=replace(RECIPE, dropout=0.0, character_noise=share)))
+        for share in (0.0, 0.5)
+    )
+    assert clean.evaluate() == noisy.evaluate()
+    assert clean.step(0.0)["loss"] != noisy.step(0.0)["loss"]
+    with pytest.raises(ValueError, match=r"--character-noise .* --input words"):
+        options(read="words", recipe=replace(RECIPE, character_noise=0.1))

@@ -20,6 +20,7 @@ def test_the_reference_is_that_of_bilm_tf() -> None:
         "negatives": 8192,
         "dropout": 0.1,
         "fresh_sentences": False,
+        "character_noise": 0.0,
     }
     assert dataclasses.asdict(RECIPES["reference"]) == expected
     assert RECIPES["modern"].optimizer == "modern"
@@ -42,6 +43,7 @@ def test_published_sizes(name: str, millions: float) -> None:
         ("negatives", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),
+        ("character_noise", 1.5),
         ("dropout", float("nan")),
         ("learning_rate", float("nan")),
     ],

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,35 @@ def test_it_runs_in_any_thread(log: JsonLog) -> None:
     thread.start()
     thread.join(20)
     assert task.events == ["save 2", "evaluate 2"]
+
+
+class TestPatience:
+    """Training ends when the held-out loss has not fallen for so many checkpoints in a row."""
+
+    class Worsening(Task):
+        losses = (9.0, 8.0, 8.5, 7.0, 7.0, 7.5, 8.0, 6.0)
+
+        def step(self, used: float) -> dict[str, float]:
+            progress = self.progress
+            numbers = super().step(used)
+            self.progress = replace(self.progress, best_loss=progress.best_loss, without_gain=progress.without_gain)
+            return numbers
+
+        def evaluate(self) -> dict[str, float]:
+            super().evaluate()
+            return {"heldout_mean": self.losses[self.progress.steps - 1]}
+
+    def test_it_ends_and_is_done_for_good(self, log: JsonLog) -> None:
+        task = self.Worsening()
+        train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=2)
+        assert task.events[-3:] == ["save 6", "evaluate 6", "save 6"], "what was measured is in the last checkpoint too"
+        assert (task.progress.best_loss, task.progress.without_gain) == (7.0, 2)
+        train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=2)
+        assert task.progress.steps == 6, "the same command finds that it is done"
+
+    def test_more_patience_goes_on(self, log: JsonLog) -> None:
+        task = self.Worsening()
+        for patience in (2, 5):
+            train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=patience)
+        assert task.progress.steps == 8
+        assert task.progress.best_loss == 6.0

@@ -1,7 +1,7 @@
 """From text files to a model folder: what `elmo pretrain` does.
 
-Beside the model folder `OUT` stands `OUT.training` with all that only training needs: the shards, the log and the
-checkpoint. It may be deleted when the model is finished.
+Beside the model folder `OUT` stands `OUT.training` with all that only training needs: the shards, the log (and a picture of
+it, `loss.png`, where matplotlib is there) and the checkpoints. It may be deleted when the model is finished.
 """
 
 import json
@@ -28,8 +28,10 @@ from elmokit.lm.perplexity import Perplexity, stream_perplexity
 from elmokit.model.bilm import BiLM
 from elmokit.model.softmax import SoftmaxHead
 from elmokit.pretraining.card import model_card
+from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import RARELY, Corpus, build_corpus
 from elmokit.pretraining.inputs import Input, tables_of, tie, with_input, word_rows, word_table
+from elmokit.pretraining.loss_plot import draw_log
 from elmokit.pretraining.pretrainer import Pretrainer, Way
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
@@ -38,9 +40,10 @@ from elmokit.text.readers import WordReader
 from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from elmokit.training.budget import Budget
 from elmokit.training.checkpoints import Checkpoints
-from elmokit.training.log import JsonLog
+from elmokit.training.log import JsonLog, Log, Logs
 from elmokit.training.loop import train
 from elmokit.training.ranks import ALONE, Ranks, joined_ranks
+from elmokit.training.tensorboard import TensorBoardLog
 
 Resume = Literal["auto", "never"]
 Precision = Literal["float32", "bfloat16"]
@@ -88,6 +91,10 @@ class PretrainOptions:
     """Where to compute."""
     precision: Precision = "float32"
     """Of the matrix products; weights, sums and optimizer are float32 always."""
+    patience: int | None = None
+    """Measurements without a gain after which training ends, and the best checkpoint becomes the model; None: never."""
+    tensorboard: bool = False
+    """Whether the numbers are written for TensorBoard too."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, before anything is read.
@@ -99,11 +106,13 @@ class PretrainOptions:
             raise ValueError(f"--vocab-size must be above 3 ({' '.join(SPECIAL_WORDS)} are in it), not {self.vocabulary_size}")
         if self.seed < 0:
             raise ValueError(f"--seed must be 0 or more, not {self.seed}")
-        for name in ("keep_checkpoints", "accumulate"):
-            if getattr(self, name) < 1:
+        for name in ("keep_checkpoints", "accumulate", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(self, name)}")
         if not self.checkpoint_minutes >= 0:
             raise ValueError(f"--checkpoint-minutes must be 0 or more, not {self.checkpoint_minutes}")
+        if self.recipe.character_noise and self.read == "words":
+            raise ValueError("--character-noise misspells what is read by its characters; with --input words nothing is")
 
     @property
     def work(self) -> Path:
@@ -124,18 +133,40 @@ def pretrain(options: PretrainOptions) -> Perplexity:
     """
     with joined_ranks(options.device) as ranks:
         trainer = prepare(options, ranks)
-        log, begun = JsonLog(options.work / "log.jsonl"), trainer.progress.steps
+        log, begun = _log(options, trainer, ranks), trainer.progress.steps
+        minutes = options.checkpoint_minutes
         try:
-            train(trainer, options.budget, log, checkpoint_minutes=options.checkpoint_minutes, ranks=ranks)
+            train(trainer, options.budget, log, checkpoint_minutes=minutes, patience=options.patience, ranks=ranks)
         except KeyboardInterrupt:
             _say("stopped; the same command goes on from the last checkpoint", ranks)
             raise
+        _take_best(trainer, options, ranks)
         score = finish(trainer, options, log, begun) if ranks.first else Perplexity(0, 0, 0, 0, 0)
         forward, backward, mean, tokens, oov = ranks.agree(astuple(score))
         return Perplexity(forward, backward, mean, int(tokens), oov)
 
 
-def finish(trainer: Pretrainer, options: PretrainOptions, log: JsonLog, begun: int) -> Perplexity:
+def _log(options: PretrainOptions, trainer: Pretrainer, ranks: Ranks) -> Log:
+    """Where the numbers go."""
+    json_log = JsonLog(options.work / "log.jsonl")
+    if not options.tensorboard or not ranks.first:
+        return json_log
+    return Logs(json_log, TensorBoardLog(options.work / "tensorboard", trainer.progress.steps))
+
+
+def _take_best(trainer: Pretrainer, options: PretrainOptions, ranks: Ranks) -> None:
+    """Go back to the best checkpoint if --patience asks for it; else say that there is a better one."""
+    best = trainer.checkpoints.best() if ranks.first else None
+    if best is None or best.steps == trainer.progress.steps:
+        return
+    if options.patience is None:
+        _say(f"step {best.steps:,} was better on the held-out text than the end: --patience would have taken it", ranks)
+        return
+    _say(f"the model is that of step {best.steps:,}, the best on the held-out text", ranks)
+    trainer.take_weights(best.tensors)
+
+
+def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) -> Perplexity:
     """Measure the trained model and write its folder.
 
     Args:
@@ -163,6 +194,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: JsonLog, begun: i
     card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score)
     means_LD = layer_means(model.bilm, corpus, checkpoint.reader)
     save_folder(replace(checkpoint, layer_means_LD=means_LD, card=card), options.out)
+    draw_log(options.work / "log.jsonl", options.work / "loss.png")
     return score
 
 
@@ -222,7 +254,9 @@ def _trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpoints,
         torch.manual_seed(options.seed + ranks.rank)  # … and dropout of its own
     way = Way(product_dtype=dtype, parts=options.accumulate, ranks=ranks)
     rows = word_rows(corpus, options.read, size)
-    return Pretrainer(model, corpus, options.recipe, options.seed, checkpoints, options.shuffle, way, rows)
+    share = options.recipe.character_noise
+    noise = CharacterNoise(share, options.seed, corpus.words) if share else None
+    return Pretrainer(model, corpus, options.recipe, options.seed, checkpoints, options.shuffle, way, rows, noise)
 
 
 def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:

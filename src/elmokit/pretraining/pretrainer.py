@@ -4,13 +4,14 @@ The batch is B streams of text. They may be computed some rows at a time, one pa
 at once: each part has its own rows' states, all gradients are added up, and the update is the same to rounding.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -19,11 +20,13 @@ from elmokit.lm.language_model import Characters, LanguageModel, LmBatch, LmLoss
 from elmokit.lm.perplexity import stream_perplexity
 from elmokit.model.bilm import BiLMState
 from elmokit.model.softmax import Candidates, draw_candidates
+from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.inputs import tables_of
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.sentence_order import EndlessSentences
 from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors, without_memory
+from elmokit.text.readers import WordIds
 from elmokit.text.streams import NOTHING, SentenceStreams, StreamWindow
 from elmokit.text.vocabulary import BOS_ID, UNK_ID
 from elmokit.training.budget import Progress
@@ -61,6 +64,7 @@ class Pretrainer:
         shuffle: Whether sentences are shuffled at every pass.
         way: How a batch is computed.
         word_rows: What turns word ids into the rows that the model reads; None: their characters.
+        noise: What misspells some words that training reads; None: nothing.
 
     Raises:
         ValueError: The rows of the batch cannot be divided evenly.
@@ -76,6 +80,7 @@ class Pretrainer:
         shuffle: bool = True,
         way: Way | None = None,
         word_rows: Characters | None = None,
+        noise: CharacterNoise | None = None,
     ) -> None:
         self.model = model
         self.corpus = corpus
@@ -84,6 +89,7 @@ class Pretrainer:
         self.checkpoints = checkpoints
         self.way = way or Way()
         self.word_rows = word_rows or corpus.characters
+        self.noise = noise
         self.progress = Progress()
         self.sentences = EndlessSentences(corpus.train, seed, shuffle)
         self.streams = SentenceStreams(self.sentences, recipe.batch_size, recipe.window)
@@ -120,7 +126,7 @@ class Pretrainer:
         total = torch.zeros((), device=self.device)
         for number, rows in enumerate(self.rows):
             part = _rows_of(window, rows)
-            batch = lm_batch(part, self.word_rows, self.vocabulary_size, self.device)
+            batch = lm_batch(part, self._training_rows, self.vocabulary_size, self.device)
             losses, state = self.forward(batch, self._state_before(part, number), candidates)
             loss = 0.5 * (losses.forward_N.sum() + losses.backward_N.sum()) / targets
             # The reference sums over the window, which its clipping and its learning rate are made for.
@@ -141,13 +147,16 @@ class Pretrainer:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
         self.consumed = _chained(self.consumed, window)
-        self.progress = Progress(
-            steps=self.progress.steps + 1,
-            tokens=self.progress.tokens + targets,
-            passes=self.sentences.passes,
-            seconds=self.progress.seconds,
-        )
+        before = self.progress
+        self.progress = replace(before, steps=before.steps + 1, tokens=before.tokens + targets, passes=self.sentences.passes)
         return {"loss": total.item(), "gradient_norm": norm.item()}
+
+    def _training_rows(self, ids_U: NDArray[np.int64]) -> WordIds:
+        """What the model reads of some words in training: the characters stand last in each row."""
+        rows_UW = self.word_rows(ids_U)
+        if self.noise is not None:
+            self.noise.add_(ids_U, rows_UW[:, -self.corpus.words.max_characters :], self.progress.steps)
+        return rows_UW
 
     def _state_before(self, window: StreamWindow, number: int) -> BiLMState | None:
         """What the streams of a part remember, those with a new sentence nothing if the recipe says so."""
@@ -265,11 +274,8 @@ class Pretrainer:
         if state is None:
             return None
         tensors, numbers = state.tensors, state.numbers
-        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
         try:
-            missing = self.model.load_state_dict(weights, strict=False)
-            if missing.unexpected_keys or missing.missing_keys not in ([], ["head.weight"]):
-                raise KeyError(*missing)
+            self.take_weights(tensors)
             restore_optimizers(self.optimizers, tensors)
             self.streams.unread = [tensors[f"unread.{row}"].numpy() for row in range(self.recipe.batch_size)]
             whole = state_from_tensors(tensors, self.device)
@@ -283,6 +289,18 @@ class Pretrainer:
                 f"{state.path}: is no state of this model, text and recipe; give the same options, another --out, "
                 "or --resume never"
             ) from error
+
+    def take_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the weights of a checkpoint, and nothing else of it.
+
+        Raises:
+            RuntimeError: They have other shapes.
+            KeyError: They are of another model.
+        """
+        weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+        missing = self.model.load_state_dict(weights, strict=False)
+        if missing.unexpected_keys or missing.missing_keys not in ([], ["head.weight"]):
+            raise KeyError(*missing)
 
     def _restore_random(self, tensors: dict[str, Tensor], processes: int) -> str:
         """Let dropout go on as it would have; by another number of processes it cannot."""

@@ -32,6 +32,8 @@ class Recipe:
     """On each layer's input and on the last layer's output."""
     fresh_sentences: bool = False
     """Whether a sentence that begins with a window is read without what came before it, as `Elmo` reads every sentence."""
+    character_noise: float = 0.0
+    """Share of a window's distinct words that are read with a spelling mistake."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train.
@@ -43,8 +45,9 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must be at least 0 and below 1, not {self.dropout}")
+        for name in ("dropout", "character_noise"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}")
 
 
 RECIPES = {

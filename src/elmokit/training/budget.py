@@ -15,6 +15,10 @@ class Progress:
     """Passes over the training data."""
     seconds: float = 0.0
     """Time spent in training steps."""
+    best_loss: float | None = None
+    """The lowest held-out loss that was measured."""
+    without_gain: int = 0
+    """Measurements since then."""
 
 
 @dataclass(frozen=True, kw_only=True)

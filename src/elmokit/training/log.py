@@ -4,9 +4,32 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from elmokit.training.budget import Progress
+
+
+class Log(Protocol):
+    """Where a run's numbers go."""
+
+    def write(self, **record: Any) -> None:
+        """Take one record; `steps` says when."""
+
+
+class Logs:
+    """Several logs at once.
+
+    Args:
+        logs: Which all get each record.
+    """
+
+    def __init__(self, *logs: Log) -> None:
+        self.logs = logs
+
+    def write(self, **record: Any) -> None:
+        """Take one record."""
+        for log in self.logs:
+            log.write(**record)
 
 
 class JsonLog:

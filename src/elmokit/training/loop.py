@@ -4,7 +4,6 @@ A task is whatever has the methods of `Trainee`; the loop knows nothing else of 
 """
 
 import errno
-import math
 import signal
 import sys
 import threading
@@ -18,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol
 from tqdm import tqdm
 
 from elmokit.training.budget import Budget, Progress
-from elmokit.training.log import JsonLog, Meter, progress_line
+from elmokit.training.log import Log, Meter, progress_line
 from elmokit.training.ranks import ALONE, Ranks
 
 
@@ -35,20 +34,20 @@ class Trainee(Protocol):
         """Write a checkpoint."""
 
     def evaluate(self) -> dict[str, float]:
-        """Measure on held-out data; give what to log."""
+        """Measure on held-out data; give what to log, `heldout_mean` among it: the lower the better."""
 
 
 def train(
     task: Trainee,
     budget: Budget,
-    log: JsonLog,
+    log: Log,
     *,
     checkpoint_minutes: float = 10.0,
     log_steps: int = 50,
     patience: int | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Train until the budget is used; if it is used already, do nothing.
+    """Train until the budget is used or the held-out loss has stopped falling; if it is so already, do nothing.
 
     SIGTERM and an interrupt from the keyboard end the step, write a checkpoint and raise `KeyboardInterrupt`. A disk
     that is full when a checkpoint is due is told, and training goes on: the last one before is kept.
@@ -59,23 +58,25 @@ def train(
         log: Where numbers go.
         checkpoint_minutes: Time between checkpoints, each with an evaluation.
         log_steps: Steps between lines of the log; their numbers are means over these steps.
-        patience: Evaluations without a gain after which training ends; None: never before the budget is used.
+        patience: Evaluations without a gain, one after the other, after which training ends; None: never before the budget
+            is used.
         ranks: The processes that train together; the clock of the first one decides.
 
     Raises:
         KeyboardInterrupt: A signal asked to stop; the checkpoint is written.
         OSError: The last checkpoint could not be written.
     """
-    if budget.used(task.progress) >= 1:
-        return
     run = _Run(task, budget, log, ranks, patience)
+    if budget.used(task.progress) >= 1 or run.stalled():
+        return
     with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True, disable=not ranks.first) as bar:
         last_save = time.monotonic()
         while (decided := run.decide(time.monotonic() - last_save > 60 * checkpoint_minutes)).used < 1:
             if decided.save:
                 run.checkpoint(final=False)
                 last_save = time.monotonic()
-                if run.stalled:
+                if run.stalled():
+                    task.save()  # once more, with what was just measured: the same command shall find that it is done
                     break
             run.step(decided.used)
             if task.progress.steps % log_steps == 0:
@@ -85,7 +86,7 @@ def train(
                 raise KeyboardInterrupt("stopped; the checkpoint is written, --resume auto goes on from it")
         if run.meter.count:  # the steps since the last line
             run.report(bar)
-    if not run.stalled:
+    if not run.stalled():
         run.checkpoint(final=True)
 
 
@@ -101,17 +102,14 @@ class _Decision(NamedTuple):
 class _Run:
     """One call of `train`."""
 
-    def __init__(self, task: Trainee, budget: Budget, log: JsonLog, ranks: Ranks, patience: int | None) -> None:
+    def __init__(self, task: Trainee, budget: Budget, log: Log, ranks: Ranks, patience: int | None) -> None:
         self.task, self.budget, self.log, self.ranks, self.patience = task, budget, log, ranks, patience
         self.meter = Meter(task.progress)
-        self.best = math.inf
-        self.without_gain = 0
         self.saved_at = task.progress.steps
 
-    @property
     def stalled(self) -> bool:
         """Whether the held-out loss has stopped falling."""
-        return self.patience is not None and self.without_gain >= self.patience
+        return self.patience is not None and self.task.progress.without_gain >= self.patience
 
     def decide(self, save: bool) -> _Decision:
         """Look at the budget and the clock, together."""
@@ -148,9 +146,11 @@ class _Run:
         numbers = self.task.evaluate()
         if self.ranks.first:
             self.log.write(steps=self.task.progress.steps, tokens=self.task.progress.tokens, **numbers)
-        loss = numbers.get("heldout_mean", math.inf)
-        self.without_gain = 0 if loss < self.best else self.without_gain + 1
-        self.best = min(self.best, loss)
+        loss, best, without = numbers["heldout_mean"], self.task.progress.best_loss, self.task.progress.without_gain
+        gained = best is None or loss < best
+        self.task.progress = replace(
+            self.task.progress, best_loss=loss if gained else best, without_gain=0 if gained else without + 1
+        )
 
 
 @contextmanager

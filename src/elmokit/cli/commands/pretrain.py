@@ -34,6 +34,7 @@ def pretrain(
     projection_dim: int | None = None,
     filters: str | None = None,
     highways: int | None = None,
+    max_characters: int | None = None,
     layers: int | None = None,
     vocab_size: int = 50_000,
     recipe: RecipeName = "modern",
@@ -44,6 +45,7 @@ def pretrain(
     negatives: int | None = None,
     dropout: float | None = None,
     fresh_sentences: bool | None = None,
+    character_noise: float | None = None,
     shuffle: bool = True,
     tokens: int | None = None,
     steps: int | None = None,
@@ -56,6 +58,8 @@ def pretrain(
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
+    patience: int | None = None,
+    tensorboard: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Train an ELMo on text of your own.
@@ -78,6 +82,7 @@ def pretrain(
         projection_dim: Width of one direction's vectors.
         filters: Convolutions as WIDTHxNUMBER, with commas: 1x32,2x32,3x64.
         highways: Highway layers.
+        max_characters: Bytes that are read of a word, with two marks; longer words are cut.
         layers: LSTM layers in each direction.
         vocab_size: Words that the language model predicts, three special ones included.
         recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
@@ -88,6 +93,7 @@ def pretrain(
         negatives: Candidates of the sampled softmax; 0 for the full softmax; the recipe's by default.
         dropout: On each layer's input; the recipe's by default.
         fresh_sentences: Whether a sentence that begins with a window is read without what came before; the recipe's by default.
+        character_noise: Share of the words that are read with a spelling mistake, so that the model learns to bear them.
         shuffle: Whether sentences are shuffled at every pass.
         tokens: Budget in targets of each direction.
         steps: Budget in updates.
@@ -100,12 +106,21 @@ def pretrain(
         resume: auto: go on from a checkpoint if there is one. never: begin anew.
         device: auto, cpu or cuda.
         precision: Of the recurrence's matrix products; bfloat16 is faster where the processor has it.
+        patience: Stop when so many checkpoints in a row were no better on the held-out text, and take the best one.
+        tensorboard: Write OUT.training/tensorboard too.
         dry_run: Print the plan and stop.
 
     Raises:
         ValueError: An option is wrong, or the text is.
     """
-    shape = _shape(PRESETS[preset], cell_dim, projection_dim, filters, highways, layers)
+    cnn = {"filters": None if filters is None else parse_filters(filters), "highways": highways, "max_characters": max_characters}
+    shape = _changed(
+        PRESETS[preset],
+        char_cnn=_changed(PRESETS[preset].byte_cnn, **cnn),
+        cell_dim=cell_dim,
+        projection_dim=projection_dim,
+        layers=layers,
+    )
     way = _changed(
         RECIPES[recipe],
         learning_rate=learning_rate,
@@ -114,6 +129,7 @@ def pretrain(
         window=window,
         dropout=dropout,
         fresh_sentences=fresh_sentences,
+        character_noise=character_noise,
     )
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
@@ -148,6 +164,8 @@ def pretrain(
         resume=resume,
         device=str(choose_device(device, "--device ")),
         precision=precision,
+        patience=patience,
+        tensorboard=tensorboard,
     )
     if dry_run:
         print(_plan(options))
@@ -155,23 +173,6 @@ def pretrain(
     score = run(options)
     if first_process():
         print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
-
-
-def _shape(
-    preset: BiLMConfig,
-    cell_dim: int | None,
-    projection_dim: int | None,
-    filters: str | None,
-    highways: int | None,
-    layers: int | None,
-) -> BiLMConfig:
-    """Change a preset as the options say.
-
-    Raises:
-        ValueError: An option is out of range.
-    """
-    char_cnn = _changed(preset.byte_cnn, filters=None if filters is None else parse_filters(filters), highways=highways)
-    return _changed(preset, char_cnn=char_cnn, cell_dim=cell_dim, projection_dim=projection_dim, layers=layers)
 
 
 def _changed(default: Settings, **changes: Any) -> Settings:
