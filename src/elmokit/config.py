@@ -174,6 +174,8 @@ class BiLMConfig:
     """Whether the output of layer 2 and above is added to its input."""
     forget_bias: float = 1.0
     """What is added to the forget gate before σ: 1 in bilm-tf and AllenNLP, 0 in ELMoForManyLangs."""
+    bidirectional: bool = True
+    """Whether sentences are read from their end too; False: a language model that reads forward alone."""
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from.
@@ -210,9 +212,14 @@ class BiLMConfig:
         return self.projection_dim or self.cell_dim
 
     @property
+    def directions(self) -> int:
+        """In how many directions sentences are read: 2, or 1 for forward alone."""
+        return 2 if self.bidirectional else 1
+
+    @property
     def dim(self) -> int:
-        """2P: width of a token's vector in each layer, both directions joined."""
-        return 2 * self.output_dim
+        """2P: width of a token's vector in each layer, both directions joined; P if sentences are read forward alone."""
+        return self.directions * self.output_dim
 
     @property
     def byte_cnn(self) -> CharCnnConfig:
@@ -234,7 +241,8 @@ class BiLMConfig:
     def to_dict(self) -> dict[str, Any]:
         """Give the plain dictionary that `config.json` holds; see the head of this file for what is left out."""
         data = dataclasses.asdict(self)
-        later = [(data, "word_table", None), (data, "forget_bias", 1.0), (data["char_cnn"] or {}, "code_points", None)]
+        later = [(data, "word_table", None), (data, "forget_bias", 1.0), (data, "bidirectional", True)]
+        later += [(data["char_cnn"] or {}, "code_points", None)]
         for place, name, default in later:
             if place.get(name) == default:
                 place.pop(name, None)

@@ -201,5 +201,6 @@ def test_heldout_perplexity(record_property: Record) -> None:
     score = perplexity(LanguageModel(bilm, head).eval(), Vocabulary.load(folder / "vocab.txt"), sentences)
     record_property("perplexity", score.mean)
     assert score.mean == pytest.approx(case.facts["heldout_perplexity"]["batch_size_1"], rel=TOLERANCE)
+    assert score.backward is not None
     assert score.mean == pytest.approx((score.forward * score.backward) ** 0.5)
     assert score.tokens == sum(len(sentence) + 1 for sentence in sentences)

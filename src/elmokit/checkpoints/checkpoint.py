@@ -74,6 +74,18 @@ class Checkpoint:
         weight = None if self.head is None else self.head["weight"]
         return table is not None and weight is not None and torch.equal(table.cpu(), weight.cpu())
 
+    def refuse_one_direction(self, layout: str) -> None:
+        """Refuse to write a model that reads forward alone into a layout that always has both directions.
+
+        Args:
+            layout: Its name, as users know it.
+
+        Raises:
+            ValueError: It is such a model.
+        """
+        if not self.config.bilm.bidirectional:
+            raise ValueError(f"{self.origin}: this model reads forward alone, and {layout} always holds both directions")
+
     def warn_of_losses(self, target: object, layout: str) -> None:
         """Warn of what is lost where a layout holds the network alone, and the tables that it reads with.
 

@@ -99,6 +99,7 @@ def save_hdf5(checkpoint: Checkpoint, folder: Path) -> None:
 
 def _refuse_unheld(checkpoint: Checkpoint) -> None:
     """Refuse a model for which this layout has no place."""
+    checkpoint.refuse_one_direction("the published layout")
     config = checkpoint.config.bilm
     projected = config.word_table is not None and config.word_table.projection
     if config.reads not in ("bytes", "whole words") or projected or config.forget_bias != 1:

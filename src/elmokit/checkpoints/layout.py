@@ -36,7 +36,7 @@ class TensorLayout(NamedTuple):
 def bilm_layout(config: BiLMConfig) -> Iterator[TensorLayout]:
     """List the tensors of a biLM of this configuration."""
     yield from _word_layout(config)
-    for number, direction in enumerate(("forward", "backward")):
+    for number, direction in enumerate(("forward", "backward")[: config.directions]):
         for layer in range(config.layers):
             yield from _lstm_layout(config, f"{direction}_stack.layers.{layer}", lstm_group(number, layer))
 

@@ -195,6 +195,7 @@ def _write_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         ValueError: The model is of another kind than theirs.
     """
+    checkpoint.refuse_one_direction("the layout of ELMoForManyLangs")
     config, words = checkpoint.config.bilm, checkpoint.input_words
     cnn, table = config.char_cnn, config.word_table
     places = cnn.max_characters if cnn else (words.longest or 0) + 2 if words else 0

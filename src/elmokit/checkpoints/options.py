@@ -2,8 +2,9 @@
 
 The keys, as bilm-tf and AllenNLP read them (what else is there is ignored):
 
-    lstm       dim, n_layers, use_skip_connections; projection_dim, cell_clip, proj_clip: absent or null for none
-    char_cnn   embedding.dim, filters, activation, max_characters_per_token; n_highway: absent or null for none
+    lstm            dim, n_layers, use_skip_connections; projection_dim, cell_clip, proj_clip: absent or null for none
+    char_cnn        embedding.dim, filters, activation, max_characters_per_token; n_highway: absent or null for none
+    bidirectional   false: if there are no backward weights, the model reads forward alone, as bilm-tf trains it then
 
 `n_characters` is 261 or 262 and means nothing. A model that reads whole words has a dataset `embedding` and no
 `char_embed`; then `char_cnn` is mostly absent, and means nothing if it is there.
@@ -49,6 +50,7 @@ def read_bilm_config(options: dict[str, Any], path: AnyPath, datasets: Mapping[s
             cell_clip=get.clip("lstm.cell_clip"),
             projection_clip=get.clip("lstm.proj_clip"),
             skip_connections=get.boolean("lstm.use_skip_connections"),
+            bidirectional=options.get("bidirectional") is not False or f"{lstm_group(1, 0)}/W_0" in datasets,
         )
     except FormatError:
         raise

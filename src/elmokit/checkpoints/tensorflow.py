@@ -22,7 +22,7 @@ from torch import Tensor
 
 from elmokit.checkpoints.checkpoint import TABLE, Checkpoint, LayerMix
 from elmokit.checkpoints.files import read_json
-from elmokit.checkpoints.layout import EMBEDDING, WORD_EMBEDDING, TensorLayout, bilm_layout
+from elmokit.checkpoints.layout import EMBEDDING, WORD_EMBEDDING, TensorLayout, bilm_layout, lstm_group
 from elmokit.checkpoints.options import read_bilm_config
 from elmokit.checkpoints.packed import AnyPath
 from elmokit.checkpoints.shapes import published_options
@@ -46,6 +46,8 @@ _CELL = re.compile(
     r"(?:.*/)?RNN_([01])/(?:rnn/(?:multi_rnn_cell/cell_(\d{1,3})/)?|RNN/MultiRNNCell/Cell(\d{1,3})/(?:rnn/)?)"
     r"lstm_cell/(kernel|bias|projection/kernel)"
 )
+_FORWARD_CELL = re.compile(r"lm/rnn/(?:multi_rnn_cell/cell_(\d{1,3})/)?lstm_cell/(kernel|bias|projection/kernel)")
+"""Of a model that bilm-tf trained forward alone: its only direction has no number."""
 _OF_CELL = {"kernel": "W_0", "bias": "B", "projection/kernel": "W_P_0"}
 _STATE = re.compile(r'^\s*model_checkpoint_path\s*:\s*"([^"\n]*)"', re.MULTILINE)
 
@@ -159,11 +161,14 @@ def _published_name(variable: str) -> str | None:
     plain = _PLAIN.fullmatch(variable)
     if plain:
         return plain[1]
+    forward = _FORWARD_CELL.fullmatch(variable)
+    if forward:
+        return f"{lstm_group(0, int(forward[1] or 0))}/{_OF_CELL[forward[2]]}"
     cell = _CELL.fullmatch(variable)
     if cell is None:
         return None
     layer = int(cell[2] or cell[3] or 0)  # a single layer stands without a number
-    return f"RNN_{cell[1]}/RNN/MultiRNNCell/Cell{layer}/LSTMCell/{_OF_CELL[cell[4]]}"
+    return f"{lstm_group(int(cell[1]), layer)}/{_OF_CELL[cell[4]]}"
 
 
 def _latest(folder: AnyPath) -> AnyPath:

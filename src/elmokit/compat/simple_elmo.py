@@ -181,7 +181,8 @@ class ElmoModel:
         is_word_BT = words[0][1]
         # Where a row ends before the longest one, its last place is padding: that is what follows its words.
         first_BTP = torch.where(is_word_BT.unsqueeze(-1), x_BTP[:, 1:-1], x_BTP[:, -1:])
-        return torch.stack([torch.cat([first_BTP, first_BTP], -1), *(layer_BTD for layer_BTD, _ in words[1:])])
+        first_BTD = torch.cat([first_BTP] * self._engine.bilm.config.directions, -1)
+        return torch.stack([first_BTD, *(layer_BTD for layer_BTD, _ in words[1:])])
 
 
 def _choose(vectors_SLTD: Doubles, layers: Layers) -> Doubles:

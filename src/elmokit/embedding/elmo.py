@@ -118,7 +118,7 @@ class Elmo(Predicting):
 
     @property
     def dim(self) -> int:
-        """D: numbers in a vector, both directions joined."""
+        """D: numbers in a vector, both directions joined (of a model that reads forward alone: of this one)."""
         return self.config.bilm.dim
 
     @property

@@ -68,7 +68,7 @@ class Predicting:
         Returns:
             For each sentence a `Score(tokens, forward, backward, unknown)`: natural logarithms of n + 1 probabilities
             forward, of w1 … wn `</S>`, and n + 1 backward, of `<S>` w1 … wn. Words outside the vocabulary are scored as
-            `<UNK>` and marked in `unknown`. Just one `Score` for one text.
+            `<UNK>` and marked in `unknown`. Just one `Score` for one text. `backward` is empty if the model reads forward alone.
 
         Raises:
             ValueError: The model has no language-model head, or an option or input is of the wrong kind.
@@ -93,7 +93,7 @@ class Predicting:
             place, from those behind it, and from both (∝ p_f · p_b, renormalized over the vocabulary).
 
         Raises:
-            ValueError: The model has no language-model head, or the sentence has no such place.
+            ValueError: The model has no language-model head or reads forward alone, or the sentence has no such place.
         """
         model, collate = self.language_model, Collate(self.checkpoint.config, self.reader)
         given: Inputs = sentence if isinstance(sentence, str) else [sentence]

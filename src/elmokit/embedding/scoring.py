@@ -3,7 +3,8 @@
 TSV has a line for each target: `row, position, token, start, end, unknown, forward_surprisal, backward_surprisal`. A row's
 words stand at the positions 0 to n − 1; `<S>`, at −1, has a backward value alone, `</S>`, at n, a forward one. JSON lines
 have one object for each text, with the same values as lists: n + 1 forward, of w1 … wn `</S>`, and n + 1 backward, of
-`<S>` w1 … wn. Places are in characters of the text. Numbers have as many digits as it takes to read back the same float32.
+`<S>` w1 … wn. A model that reads forward alone has no backward value: its column and its lists are empty. Places are in
+characters of the text. Numbers have as many digits as it takes to read back the same float32.
 """
 
 import json
@@ -122,7 +123,7 @@ def _write_tsv(file: IO[str], row: Row, tokens: list[Token], score: Score | None
     places = [Token(BOS, 0, 0), *tokens, Token(EOS, end, end)]
     surprisal = score.surprisal(unit)
     forward = ["", *map(_number, surprisal.forward)]
-    backward = [*map(_number, surprisal.backward), ""]
+    backward = [*map(_number, surprisal.backward), ""] if len(surprisal.backward) else [""] * len(places)
     unknown = ["false", *("true" if u else "false" for u in score.unknown), "false"]
     for position, (token, *values) in enumerate(zip(places, unknown, forward, backward, strict=True), -1):
         file.write("\t".join([str(row.number), str(position), token.text, str(token.start), str(token.end), *values]) + "\n")

@@ -129,7 +129,7 @@ def _context_free(elmo: Elmo, words: list[str]) -> Iterator[NDArray[Any]]:
         read = elmo.collate.read_forms([words[start : start + WORDS_AT_ONCE]])
         batch = elmo.collate.batch(read, marks=False)
         x_UP = elmo.bilm.words(torch.from_numpy(batch.chars_UW).to(elmo.device)).float().cpu()
-        yield torch.cat([x_UP, x_UP], -1)[batch.index_BT[0]].numpy()
+        yield torch.cat([x_UP] * elmo.config.bilm.directions, -1)[batch.index_BT[0]].numpy()
 
 
 def count_words(sentences: Iterable[Sequence[str]]) -> Counter[str]:

@@ -1,9 +1,9 @@
 """Texts of any length, exactly and in bounded memory.
 
 The two directions never meet below the mixing of layers, and mixing works on each number by itself: so the left half
-of every vector needs the forward stack alone, the right half the backward stack. Each stack reads the whole text in
-windows and carries its state from one to the next; what comes out is that of one pass. Both advance side by side, each
-in its own order:
+of every vector needs the forward stack alone, the right half the backward stack (if the model has one). Each stack reads the
+whole text in windows and carries its state from one to the next; what comes out is that of one pass. Both advance side by
+side, each in its own order:
 
     forward    reads positions in their order
     backward   one sentence: from its end to its beginning
@@ -74,19 +74,20 @@ def read_in_windows(
     Args:
         word_vectors: What gives words' vectors, whose engine runs the model.
         sentences: What to read, marks round each; both directions' states are carried through all of it. It is gone
-            through twice at the same time.
-        out: Array-like of shape (N, 2P), or (L, N, 2P) for all layers; slices of it are assigned to.
+            through twice at the same time (once for a model that reads forward alone).
+        out: Array-like of shape (N, S · P), or (L, N, S · P) for all layers; slices of it are assigned to.
         layers: Which layers.
         window: Tokens and marks that each direction reads at once.
         read_forms: Gives words the form which the model reads; by default they have it.
     """
     engine = word_vectors.engine
     width = engine.bilm.config.output_dim
-    states: list[StackState | None] = [None, None]
-    for places_ST in zip(_windows(forward_order(sentences), window), _windows(backward_order(sentences), window), strict=True):
+    orders = [forward_order, backward_order][: engine.bilm.config.directions]
+    states: list[StackState | None] = [None] * len(orders)
+    for places_ST in zip(*(_windows(order(sentences), window) for order in orders), strict=True):
         words_ST = read_forms([[word for word, _ in places_T] for places_T in places_ST])
         x_STP = word_vectors(word_batch(words_ST, word_vectors.reader, marks=False))
-        for direction, (outputs, state) in enumerate(engine.stacks([x_STP[:1], x_STP[1:]], states)):
+        for direction, (outputs, state) in enumerate(engine.stacks(torch.split(x_STP, 1), states)):
             states[direction] = state
             layers_LTP = torch.cat([x_STP[direction : direction + 1], *outputs])
             tokens_T = np.array([token for _, token in places_ST[direction]])

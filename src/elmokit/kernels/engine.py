@@ -47,7 +47,7 @@ class Kernels(NamedTuple):
     words: Callable[[Tensor], Tensor]
     """chars_UW → x_UP."""
     layers: list[LstmKernel]
-    """The LSTM layers, lowest first; forward is the first direction of each, backward the second."""
+    """The LSTM layers, lowest first; forward is the first direction of each, backward (if there is one) the second."""
 
 
 Prepare = Callable[[BiLM], Kernels]
@@ -64,8 +64,8 @@ def cpu_kernels(bilm: BiLM, precision: Precision, make: MakeProduct | None = Non
     make = partial(make_product, precision=precision) if make is None else make
     bounds = [input_bound(bilm, number) for number in range(bilm.config.layers)]
     apart = precision == "float32"
-    pairs = zip(layer_pairs(bilm), bounds, strict=True)
-    return Kernels(fast_words(bilm.words, make), [CpuLstm(pair, make, bound, apart) for pair, bound in pairs])
+    bounded = zip(layers_of_directions(bilm), bounds, strict=True)
+    return Kernels(fast_words(bilm.words, make), [CpuLstm(layers, make, bound, apart) for layers, bound in bounded])
 
 
 def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
@@ -83,13 +83,13 @@ def gpu_kernels(bilm: BiLM, precision: Precision) -> Kernels:
     in_float32: GpuPrecision = "tf32" if tf32_asked_for() else "float32"
     products: GpuPrecision = "bfloat16" if precision == "bfloat16" else in_float32
     words = GpuCharCnn(bilm.words, products) if isinstance(bilm.words, CharCnn) else bilm.words
-    return Kernels(words, [GpuLstm(pair, products) for pair in layer_pairs(bilm)])
+    return Kernels(words, [GpuLstm(layers, products) for layers in layers_of_directions(bilm)])
 
 
-def layer_pairs(bilm: BiLM) -> list[tuple[LstmLayer, LstmLayer]]:
-    """Give each layer of both directions, lowest first."""
-    pairs = zip(bilm.forward_stack.layers, bilm.backward_stack.layers, strict=True)
-    return [(f, b) for f, b in pairs if isinstance(f, LstmLayer) and isinstance(b, LstmLayer)]
+def layers_of_directions(bilm: BiLM) -> list[list[LstmLayer]]:
+    """Give each layer of all directions, lowest first."""
+    same = zip(*(stack.layers for stack in bilm.stacks), strict=True)
+    return [[layer for layer in layers if isinstance(layer, LstmLayer)] for layers in same]
 
 
 def input_bound(bilm: BiLM, number: int) -> float | None:
@@ -219,11 +219,17 @@ class Engine:
         with self._own_types():
             if kernels is None:
                 return self.bilm.layers_of(x_BTP, lengths_B, state)
+            x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
+            if words_BT is not None and x_BTP.device.type != "cpu":
+                words_BT = None
+            if not self.bilm.config.bidirectional:
+                words_1TB = None if words_BT is None else [words_BT.T]
+                ((outputs, after),) = self._run(kernels, [x_BTP], lengths_here_B, [state and state.forward], words_1TB)
+                return torch.stack([x_BTP, *outputs]), BiLMState(after)
             turned_N = _turned(lengths_B, x_BTP.shape[1])
             words_STB = None
-            if words_BT is not None and x_BTP.device.type == "cpu":
+            if words_BT is not None:
                 words_STB = [words_BT.T, words_BT.reshape(-1)[turned_N.numpy()].reshape(words_BT.shape).T]
-            x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
             states = [state and state.forward, state and state.backward]
             forward, backward = self._run(kernels, [x_BTP, _take_rows(x_BTP, turned_N)], lengths_here_B, states, words_STB)
             layers_LBTD = x_BTP.new_empty(len(kernels.layers) + 1, *x_BTP.shape[:2], 2 * x_BTP.shape[2])
@@ -234,12 +240,12 @@ class Engine:
 
     @torch.no_grad()
     def stacks(
-        self, x_SBTP: Sequence[Tensor], states: Sequence[StackState | None] = (None, None)
+        self, x_SBTP: Sequence[Tensor], states: Sequence[StackState | None] | None = None
     ) -> list[tuple[list[Tensor], StackState]]:
-        """Run both directions over whole rows of their own: each its `LstmStack`, without gradients.
+        """Run all directions over whole rows of their own: each its `LstmStack`, without gradients.
 
         Args:
-            x_SBTP: The word vectors of the forward and of the backward direction, each in its reading order.
+            x_SBTP: The word vectors of the forward and (if there is one) of the backward direction, each in its reading order.
             states: The states before; None for zeros.
 
         Returns:
@@ -249,12 +255,12 @@ class Engine:
             MemoryError: There is too little for them.
         """
         self._check_room(sum(x_BTP.nbytes for x_BTP in x_SBTP))
-        kernels = self._kernels
+        kernels, states = self._kernels, states or [None] * len(x_SBTP)
         with self._own_types():
             if kernels is not None:
                 return self._run(kernels, x_SBTP, None, states)
-            pairs = zip((self.bilm.forward_stack, self.bilm.backward_stack), x_SBTP, states, strict=True)
-            return [stack(x_BTP, None, state) for stack, x_BTP, state in pairs]
+            given = zip(self.bilm.stacks, x_SBTP, states, strict=True)
+            return [stack(x_BTP, None, state) for stack, x_BTP, state in given]
 
     def _run(
         self,
@@ -264,7 +270,7 @@ class Engine:
         states: Sequence[StackState | None],
         words_STB: Sequence[WordNumbers] | None = None,
     ) -> list[tuple[list[Tensor], StackState]]:
-        """Run the layers of both directions."""
+        """Run the layers of all directions."""
         x_STBP = [x_BTP.transpose(0, 1) for x_BTP in x_SBTP]
         outputs: list[list[Tensor]] = [[] for _ in x_STBP]
         after: list[list[LstmState]] = [[] for _ in x_STBP]

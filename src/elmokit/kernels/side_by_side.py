@@ -34,7 +34,7 @@ def side_by_side(work: Sequence[Callable[[], Result]]) -> list[Result]:
         What they give, in their order.
     """
     threads = torch.get_num_threads()
-    if threads < len(work) or not _room_for_a_thread() or not _THREADS_CHANGE.acquire(blocking=False):
+    if len(work) == 1 or threads < len(work) or not _room_for_a_thread() or not _THREADS_CHANGE.acquire(blocking=False):
         return [run() for run in work]
     try:
         torch.set_num_threads(threads // len(work))  # threads that begin from here on take this number too

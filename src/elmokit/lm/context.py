@@ -32,9 +32,17 @@ class Context:
         model: The language model.
         reader: How the model reads words.
         direction: "forward" reads in the text's order, "backward" from its end.
+
+    Raises:
+        ValueError: The model has no such direction.
     """
 
     def __init__(self, model: LanguageModel, reader: WordReader, direction: Direction) -> None:
+        if direction == "backward" and not model.bilm.config.bidirectional:
+            raise ValueError(
+                "this language model reads forward alone: it says nothing of words before those that are given; "
+                "it can score text and generate it forward, and to fill a place takes a model of both directions"
+            )
         self.model = model
         self.reader = reader
         self.stack = model.bilm.forward_stack if direction == "forward" else model.bilm.backward_stack

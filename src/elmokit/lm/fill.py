@@ -53,7 +53,7 @@ def fill(model: LanguageModel, vocabulary: Vocabulary, reader: WordReader, words
         k: Candidates of each list; V at the most.
 
     Raises:
-        ValueError: There is no such place, or `k` is below 1.
+        ValueError: There is no such place, `k` is below 1, or the model reads forward alone.
     """
     if not 0 <= position < len(words):
         there = f"its places are 0 to {len(words) - 1}" if words else "it has no word"

@@ -69,6 +69,9 @@ def generate(
             if the direction is forward, its end if it is backward.
         direction: "backward" draws from right to left: the first word given stands last in the text.
         drawing: How.
+
+    Raises:
+        ValueError: The direction is backward, and the model reads forward alone.
     """
     ahead, behind = (EOS_ID, BOS_ID) if direction == "forward" else (BOS_ID, EOS_ID)
     never = [behind] if drawing.unknown else [behind, UNK_ID]

@@ -2,10 +2,11 @@
 
     loss = ½ · (mean of −log p(w_k | w_1 … w_{k−1})  +  mean of −log p(w_k | w_{k+1} … w_n))
 
+A model that reads forward alone has the first mean for its loss; of the backward direction it has empty tensors.
 Shapes: B streams, T places of a window, U distinct words, W characters, P one direction's width, N targets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +36,11 @@ class LmBatch(NamedTuple):
     forward_BT: Tensor
     """Rows of `chars_UW` that the forward direction reads."""
     backward_BT: Tensor
+    """(0, T) for a model that reads forward alone."""
     forward_targets_BT: Tensor
     """Word ids of the vocabulary, `NOTHING` where nothing is asked for."""
     backward_targets_BT: Tensor
+    """(0, T) for a model that reads forward alone."""
 
 
 class LmLosses(NamedTuple):
@@ -45,13 +48,23 @@ class LmLosses(NamedTuple):
 
     forward_N: Tensor
     backward_N: Tensor
+    """Empty of a model that reads forward alone."""
 
     def mean(self) -> Tensor:
-        """Give the mean of the two directions' means: what training lowers."""
+        """Give the mean of the two directions' means, or the forward one if there is no other: what training lowers."""
+        if not len(self.backward_N):
+            return self.forward_N.mean()
         return 0.5 * (self.forward_N.mean() + self.backward_N.mean())
 
 
-def lm_batch(window: StreamWindow, characters: Characters, vocabulary_size: int, device: torch.device | str = "cpu") -> LmBatch:
+def lm_batch(
+    window: StreamWindow,
+    characters: Characters,
+    vocabulary_size: int,
+    device: torch.device | str = "cpu",
+    *,
+    bidirectional: bool = True,
+) -> LmBatch:
     """Make tensors of a window.
 
     Args:
@@ -59,20 +72,22 @@ def lm_batch(window: StreamWindow, characters: Characters, vocabulary_size: int,
         characters: Where a word's characters come from.
         vocabulary_size: V.
         device: Where the tensors go.
+        bidirectional: Whether the model reads backward too.
     """
-    read_2BT = np.stack([window.forward_BT, window.backward_BT])
-    ids_U, rows = np.unique(np.maximum(read_2BT, 0), return_inverse=True)
+    rows = len(window.forward_BT)
+    backward = slice(rows if bidirectional else 0)
+    read_BT = np.concatenate([window.forward_BT, window.backward_BT[backward]])  # one direction's rows below the other's
+    ids_U, places = np.unique(np.maximum(read_BT, 0), return_inverse=True)
     ids_U = np.pad(ids_U, (0, -len(ids_U) % WORDS_MULTIPLE))  # some rows that nothing looks up
-    targets_2BT = np.stack([window.forward_targets_BT, window.backward_targets_BT])
-    targets_2BT = np.where(targets_2BT < vocabulary_size, targets_2BT, UNK_ID)
-    forward_BT, backward_BT = torch.from_numpy(rows.reshape(read_2BT.shape)).to(device)
-    forward_targets_BT, backward_targets_BT = torch.from_numpy(targets_2BT).to(device)
+    targets_BT = np.concatenate([window.forward_targets_BT, window.backward_targets_BT[backward]])
+    targets_BT = np.where(targets_BT < vocabulary_size, targets_BT, UNK_ID)
+    places_BT, asked_BT = (torch.from_numpy(ids.reshape(read_BT.shape)).to(device) for ids in (places, targets_BT))
     chars_UW = torch.from_numpy(characters(ids_U)).to(device)
-    return LmBatch(chars_UW, forward_BT, backward_BT, forward_targets_BT, backward_targets_BT)
+    return LmBatch(chars_UW, places_BT[:rows], places_BT[rows:], asked_BT[:rows], asked_BT[rows:])
 
 
 class LanguageModel(nn.Module):
-    """A biLM and the softmax that both its directions share.
+    """A biLM and the softmax that its directions share.
 
     Args:
         bilm: The network; its dropout falls on the layers' inputs.
@@ -98,32 +113,36 @@ class LanguageModel(nn.Module):
         self.full_losses = full_losses
 
     def forward(
-        self, batch: LmBatch, state: BiLMState | None = None, candidates: tuple[Candidates, Candidates] | None = None
+        self, batch: LmBatch, state: BiLMState | None = None, candidates: tuple[Candidates, ...] | None = None
     ) -> tuple[LmLosses, BiLMState]:
         """Score a window.
 
         Args:
             batch: The window.
             state: What both directions remember of the window before; None at the beginning.
-            candidates: For sampled softmax, those of the forward and of the backward direction; None: full softmax.
+            candidates: For sampled softmax, those of the forward and (if there is one) of the backward direction;
+                None: full softmax.
 
         Returns:
             The losses, and the state for the window that follows.
         """
+        drawn: Sequence[Candidates | None] = candidates or (None, None)
         x_UP = self.bilm.words(batch.chars_UW)
         forward_N, forward_state = self._direction(
             self.bilm.forward_stack,
             x_UP[batch.forward_BT],
             batch.forward_targets_BT,
             state and state.forward,
-            candidates and candidates[0],
+            drawn[0],
         )
+        if not self.bilm.config.bidirectional:
+            return LmLosses(forward_N, forward_N.new_empty(0)), BiLMState(forward_state)
         backward_N, backward_state = self._direction(
             self.bilm.backward_stack,
             x_UP[batch.backward_BT],
             batch.backward_targets_BT,
             state and state.backward,
-            candidates and candidates[1],
+            drawn[1],
         )
         return LmLosses(forward_N, backward_N), BiLMState(forward_state, backward_state)
 

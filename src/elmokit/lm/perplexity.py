@@ -4,7 +4,7 @@
 
 The text is one stream in file order, each direction's state carried from sentence to sentence; a sentence of n words
 gives n + 1 targets a direction (its end mark counts), each counted once; a word outside the vocabulary is scored as
-`<UNK>`. "mean" is exp of the mean of both directions' losses.
+`<UNK>`. "mean" is exp of the mean of both directions' losses, or "forward" of a model that reads forward alone.
 """
 
 import math
@@ -30,14 +30,20 @@ class Perplexity:
 
     forward: float
     """Perplexity of the forward direction."""
-    backward: float
-    """Perplexity of the backward direction."""
+    backward: float | None
+    """Perplexity of the backward direction; None of a model that reads forward alone."""
     mean: float
-    """exp of the mean of both directions' losses."""
+    """exp of the mean of both directions' losses; the forward one if there is no other."""
     tokens: int
     """Targets of one direction: words and one end mark for each sentence."""
     oov: float
     """Share of the words (end marks not counted) that are outside the vocabulary."""
+
+    def words(self, digits: int) -> str:
+        """Say the perplexities in words, with so many digits behind the point."""
+        if self.backward is None:
+            return f"forward {self.forward:.{digits}f}, there is no backward direction"
+        return f"forward {self.forward:.{digits}f}, backward {self.backward:.{digits}f}, mean {self.mean:.{digits}f}"
 
 
 def perplexity(
@@ -75,17 +81,20 @@ def stream_perplexity(
         ValueError: There is no sentence.
     """
     assert not model.training
-    size = len(model.head.bias)
+    size, bidirectional = len(model.head.bias), model.bilm.config.bidirectional
     counter = _WordCounter(sentences, size)
     sums, targets, state = np.zeros(2), 0, None
     for text in SentenceStreams(iter(counter), rows, window):
-        losses, state = model(lm_batch(text, characters, size, model.head.bias.device), state)
+        batch = lm_batch(text, characters, size, model.head.bias.device, bidirectional=bidirectional)
+        losses, state = model(batch, state)
         sums += [losses_N.cpu().double().sum().item() for losses_N in losses]  # not every device has float64
         targets += len(losses.forward_N)
     if not targets:
         raise ValueError("there is no sentence to score: the text is empty")
     forward, backward = sums / targets
     oov = counter.unknown / max(counter.words, 1)
+    if not bidirectional:
+        return Perplexity(math.exp(forward), None, math.exp(forward), targets, oov)
     return Perplexity(math.exp(forward), math.exp(backward), math.exp((forward + backward) / 2), targets, oov)
 
 

@@ -3,14 +3,16 @@
     forward     log p(w_k | w_1 … w_{k−1})      for w_1 … w_n </S>
     backward    log p(w_k | w_{k+1} … w_n)      for <S> w_1 … w_n
 
-Summed over a text that is read as one stream, they are what `elmokit.lm.perplexity` reports. Memory grows neither with a
-sentence's length, which is read in windows, nor with the vocabulary, of which the softmax takes a part at a time.
+A model that reads forward alone gives the first of them, and an empty array for the second. Summed over a text that is read
+as one stream, they are what `elmokit.lm.perplexity` reports. Memory grows neither with a sentence's length, which is read in
+windows, nor with the vocabulary, of which the softmax takes a part at a time.
 Shapes: B sentences, T places, N targets, V vocabulary; 2 directions, 4 lines of a window.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -35,9 +37,9 @@ class Surprisal(NamedTuple):
     forward: Reals
     """(n + 1,), of w1 … wn `</S>`."""
     backward: Reals
-    """(n + 1,), of `<S>` w1 … wn."""
+    """(n + 1,), of `<S>` w1 … wn; (0,) of a model that reads forward alone."""
     joint: Reals
-    """(n,), of the words: the sum of both directions."""
+    """(n,), of the words: the sum of both directions, or of the one that there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +51,14 @@ class Score:
     forward: Reals
     """(n + 1,): log p of w1 … wn and `</S>`, each from the words before it."""
     backward: Reals
-    """(n + 1,): log p of `<S>` and w1 … wn, each from the words behind it."""
+    """(n + 1,): log p of `<S>` and w1 … wn, each from the words behind it; (0,) of a model that reads forward alone."""
     unknown: NDArray[np.bool_]
     """(n,): whether a word is outside the vocabulary, so that its probability is that of `<UNK>`."""
 
     @property
     def joint(self) -> Reals:
-        """(n,): the sum of both directions for each word."""
-        return self.forward[:-1] + self.backward[1:]
+        """(n,): the sum of both directions for each word, or of the one that there is."""
+        return self.forward[:-1] + self.backward[1:] if len(self.backward) else self.forward[:-1]
 
     def surprisal(self, unit: Unit = "nats") -> Surprisal:
         """Give −log p of every target.
@@ -130,17 +132,20 @@ class Scorer:
         numbers = _Numbers(self.vocabulary, self.reader)
         lines_4BT = _lines([numbers.ids(sentence) for sentence in sentences])
         log_p_2BT = np.zeros((2, *lines_4BT.shape[1:]))
-        state = self.state
+        state, bidirectional, device = self.state, self.model.bilm.config.bidirectional, self.model.head.bias.device
         for start in range(0, lines_4BT.shape[2], WINDOW):
             window = StreamWindow(*lines_4BT[:, :, start : start + WINDOW])
-            batch = lm_batch(window, numbers.characters, len(self.vocabulary), self.model.head.bias.device)
+            batch = lm_batch(window, numbers.characters, len(self.vocabulary), device, bidirectional=bidirectional)
             losses, state = self.model(batch, state)
-            for log_p_BT, asked_BT, losses_N in zip(log_p_2BT, window[1::2], losses, strict=True):
+            ways = zip(log_p_2BT, window[1::2], losses, strict=True)
+            for log_p_BT, asked_BT, losses_N in islice(ways, self.model.bilm.config.directions):
                 log_p_BT[:, start : start + WINDOW][asked_BT != NOTHING] = -losses_N.cpu().double().numpy()
         if self.carry_state:
             self.state = state
         ends = [len(sentence) + 1 for sentence in sentences]
         rows = zip(*log_p_2BT, ends, strict=True)
+        if not bidirectional:
+            return [(forward_T[:end].copy(), np.zeros(0)) for forward_T, _, end in rows]
         return [(forward_T[:end].copy(), backward_T[:end][::-1].copy()) for forward_T, backward_T, end in rows]
 
 

@@ -3,10 +3,10 @@
     x_t        = CharCnn(word t)          in some models a look-up of the word instead, or both together
     forward    h_{l,t} = LSTM_l(h_{l−1} up to t)      + h_{l−1,t} if l ≥ 2 and skip connections
     backward   the same over the reversed sentence, with weights of its own
-    layers     [x; x], [→h_1; ←h_1], …, [→h_L; ←h_L]
+    layers     [x; x], [→h_1; ←h_1], …, [→h_L; ←h_L]          of a model that reads forward alone  x, →h_1, …, →h_L
 
 The two directions never meet below the mixing of layers. Shapes: L layers (of the LSTM; L + 1 with the word vectors),
-B sentences, T tokens with the sentence marks, U distinct words, W characters, P one direction's width, D = 2P.
+B sentences, T tokens with the sentence marks, U distinct words, W characters, P one direction's width, D = 2P (or P).
 """
 
 from typing import NamedTuple
@@ -32,7 +32,8 @@ class BiLMState(NamedTuple):
     """What both directions remember after a batch, row by row."""
 
     forward: StackState
-    backward: StackState
+    backward: StackState = ()
+    """Empty of a model that reads forward alone."""
 
 
 def word_network(config: BiLMConfig, convolution: Convolution | None = None) -> WordNetwork:
@@ -109,7 +110,13 @@ class BiLM(nn.Module):
         self.config = config
         self.words = word_network(config, convolution)
         self.forward_stack = LstmStack(config, recurrence, dropout)
-        self.backward_stack = LstmStack(config, recurrence, dropout)
+        if config.bidirectional:
+            self.backward_stack = LstmStack(config, recurrence, dropout)
+
+    @property
+    def stacks(self) -> list[LstmStack]:
+        """The forward stack, and the backward one if there is one."""
+        return [self.forward_stack, self.backward_stack] if self.config.bidirectional else [self.forward_stack]
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +144,8 @@ class BiLM(nn.Module):
         reads_BT1 = (positions_T < lengths_B[:, None]).unsqueeze(-1)
         x_BTP = x_BTP * reads_BT1
         forward, forward_state = self.forward_stack(x_BTP, lengths_B, state and state.forward)
+        if not self.config.bidirectional:
+            return torch.stack([x_BTP, *forward]), BiLMState(forward_state)
         backward, backward_state = self.backward_stack(reverse_rows(x_BTP, lengths_B), lengths_B, state and state.backward)
         layers = [torch.cat([x_BTP, x_BTP], -1)]
         layers += [torch.cat([f, reverse_rows(b, lengths_B)], -1) for f, b in zip(forward, backward, strict=True)]

@@ -14,17 +14,19 @@ def model_card(name: str, config: ElmoConfig, recipe: Recipe, corpus: Corpus, pr
     if bilm.char_cnn:
         filters = " ".join(f"{width}×{number}" for width, number in bilm.char_cnn.filters)
         words.append(f"filters {filters}, {bilm.char_cnn.highways} highway(s)")
+    way = "" if bilm.bidirectional else ", read forward alone"
     files = ", ".join(f"`{file}`" for file, *_ in facts["train"]["files"])
     case = "lowercase" if config.text.lowercase else "case kept"
     rows = {
-        "shape": f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}; {' and '.join(words)}",
+        "shape": f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}{way}; {' and '.join(words)}",
         "text": f"{files}: {facts['tokens']:,} words in {facts['sentences']:,} sentences",
         "tokenizer": f"{config.text.tokenizer}, normalization {config.text.normalization}, {case}",
         "training": f"recipe {recipe.optimizer}, {progress.steps:,} steps, {progress.tokens:,} targets a direction "
         f"({progress.passes:.2f} passes), {progress.seconds / 3600:.1f} h",
-        "held-out perplexity": f"forward {score.forward:.1f}, backward {score.backward:.1f}, mean {score.mean:.1f} "
+        "held-out perplexity": f"{score.words(1)} "
         f"over {score.tokens:,} targets; {score.oov:.1%} of the words outside the vocabulary, scored as `<UNK>`",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    what = "An ELMo (a character CNN and a bidirectional LSTM language model) trained with elmokit."
+    kind = "a bidirectional" if bilm.bidirectional else "a forward"
+    what = f"An ELMo (a character CNN and {kind} LSTM language model) trained with elmokit."
     return f"# {name}\n\n{what}\n\n| | |\n|---|---|\n{table}\n"

@@ -142,8 +142,8 @@ def pretrain(options: PretrainOptions) -> Perplexity:
             raise
         _take_best(trainer, options, ranks)
         score = finish(trainer, options, log, begun) if ranks.first else Perplexity(0, 0, 0, 0, 0)
-        forward, backward, mean, tokens, oov = ranks.agree(astuple(score))
-        return Perplexity(forward, backward, mean, int(tokens), oov)
+        forward, backward, mean, tokens, oov = ranks.agree([number or 0 for number in astuple(score)])
+        return Perplexity(forward, backward if options.bilm.bidirectional else None, mean, int(tokens), oov)
 
 
 def _log(options: PretrainOptions, trainer: Pretrainer, ranks: Ranks) -> Log:
@@ -282,7 +282,7 @@ def layer_means(bilm: BiLM, corpus: Corpus, reader: WordReader) -> Tensor:
 def _identity(options: PretrainOptions) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
-        "bilm": options.bilm.to_dict(),
+        "bilm": options.bilm.to_dict() | {"bidirectional": options.bilm.bidirectional},
         "read": options.read,
         "text": asdict(options.text),
         "recipe": asdict(options.recipe),

@@ -107,12 +107,17 @@ class Pretrainer:
         return len(self.model.head.bias)
 
     @property
+    def directions(self) -> int:
+        """In how many directions the model reads."""
+        return self.model.bilm.config.directions
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.head.bias.device
 
     def step(self, used: float) -> dict[str, float]:
-        """Read one window in each direction and update the weights.
+        """Read one window in each direction of the model and update the weights.
 
         Raises:
             ValueError: The loss or its gradient is not a number any more.
@@ -126,9 +131,8 @@ class Pretrainer:
         total = torch.zeros((), device=self.device)
         for number, rows in enumerate(self.rows):
             part = _rows_of(window, rows)
-            batch = lm_batch(part, self._training_rows, self.vocabulary_size, self.device)
-            losses, state = self.forward(batch, self._state_before(part, number), candidates)
-            loss = 0.5 * (losses.forward_N.sum() + losses.backward_N.sum()) / targets
+            losses, state = self.forward(self.batch(part), self._state_before(part, number), candidates)
+            loss = (losses.forward_N.sum() + losses.backward_N.sum()) / (self.directions * targets)
             # The reference sums over the window, which its clipping and its learning rate are made for.
             torch.autograd.backward(loss * self.recipe.window if self.recipe.optimizer == "reference" else loss)
             self.lstm_states[number] = detach(state)
@@ -151,6 +155,11 @@ class Pretrainer:
         self.progress = replace(before, steps=before.steps + 1, tokens=before.tokens + targets, passes=self.sentences.passes)
         return {"loss": total.item(), "gradient_norm": norm.item()}
 
+    def batch(self, window: StreamWindow) -> LmBatch:
+        """Make tensors of a window, of the directions that the model reads."""
+        both = self.model.bilm.config.bidirectional
+        return lm_batch(window, self._training_rows, self.vocabulary_size, self.device, bidirectional=both)
+
     def _training_rows(self, ids_U: NDArray[np.int64]) -> WordIds:
         """What the model reads of some words in training: the characters stand last in each row."""
         rows_UW = self.word_rows(ids_U)
@@ -166,24 +175,23 @@ class Pretrainer:
         return without_memory(state, torch.from_numpy(window.forward_BT[:, 0] == BOS_ID))
 
     def forward(
-        self, batch: LmBatch, state: BiLMState | None, candidates: tuple[Candidates, Candidates] | None
+        self, batch: LmBatch, state: BiLMState | None, candidates: tuple[Candidates, ...] | None
     ) -> tuple[LmLosses, BiLMState]:
         """Score some rows of a window in the precision asked for."""
         with torch.autocast(self.device.type, torch.bfloat16, self.way.product_dtype == torch.bfloat16):
             losses, state = self.model(batch, state, candidates)
         return losses, state
 
-    def candidates(self) -> tuple[Candidates, Candidates] | None:
-        """Draw the candidates of both directions, the same in every process; none for the full softmax."""
+    def candidates(self) -> tuple[Candidates, ...] | None:
+        """Draw the candidates of each direction, the same in every process; none for the full softmax."""
         if self.recipe.negatives is None or self.recipe.negatives >= self.vocabulary_size:
             return None
-        forward, backward = (
+        return tuple(
             draw_candidates(self.vocabulary_size, self.recipe.negatives, _generator(self.seed, self.progress.steps, direction))
-            for direction in range(2)
+            for direction in range(self.directions)
         )
-        return forward, backward
 
-    def _add_up(self, window: StreamWindow, candidates: tuple[Candidates, Candidates] | None, total: Tensor) -> None:
+    def _add_up(self, window: StreamWindow, candidates: tuple[Candidates, ...] | None, total: Tensor) -> None:
         """Add up the loss and the gradients of all processes.
 
         Of the table of the softmax the rows that any of them touched go as one dense block: each process has read the
@@ -202,24 +210,24 @@ class Pretrainer:
                 touched_R.unsqueeze(0), block_RP, table.shape, is_coalesced=True, check_invariants=False
             )
 
-    def _touched(self, window: StreamWindow, candidates: tuple[Candidates, Candidates] | None) -> Tensor:
+    def _touched(self, window: StreamWindow, candidates: tuple[Candidates, ...] | None) -> Tensor:
         """The words of the vocabulary that any process read, was asked for or drew, sorted."""
-        ids = np.unique(np.stack(window))
+        ids = np.unique(np.stack(window[: 2 * self.directions]))
         known = torch.from_numpy(np.where((ids >= 0) & (ids < self.vocabulary_size), ids, UNK_ID))
         touched: Tensor = torch.unique(torch.cat([known, *(drawn.ids_S for drawn in candidates or ())]))
         return touched.to(self.device)
 
     def evaluate(self) -> dict[str, float]:
         """Score the head of the held-out text, and note the checkpoint if it is the best so far."""
-        scores = [0.0, 0.0, 0.0]
+        ways = ("forward", "backward", "mean") if self.directions == 2 else ("forward", "mean")
+        scores = [0.0] * len(ways)
         if self.way.ranks.first:
             self.model.eval()
             sentences = self.corpus.heldout.sentences(MONITOR_TOKENS)
             score = stream_perplexity(self.model, sentences, self.word_rows, MONITOR_ROWS)
             self.checkpoints.judge(self.progress.steps, score.mean)
-            scores = [score.forward, score.backward, score.mean]
-        forward, backward, mean = self.way.ranks.agree(scores)
-        return {"heldout_forward": forward, "heldout_backward": backward, "heldout_mean": mean}
+            scores = [getattr(score, way) for way in ways]
+        return {f"heldout_{way}": agreed for way, agreed in zip(ways, self.way.ranks.agree(scores), strict=True)}
 
     def save(self) -> None:
         """Write weights, optimizers, random states, LSTM states and the place in the text, atomically.

@@ -45,12 +45,13 @@ def state_from_tensors(tensors: Mapping[str, Tensor], device: torch.device) -> B
     layers = sum(name.startswith("state.forward.") for name in tensors) // len(LstmState._fields)
     if not layers:
         return None
+    backward = any(name.startswith("state.backward.") for name in tensors)  # a model may read forward alone
     stacks = (
         tuple(
             LstmState(*(tensors[f"state.{way}.{number}.{part}"].to(device) for part in LstmState._fields))
             for number in range(layers)
         )
-        for way in BiLMState._fields
+        for way in (BiLMState._fields if backward else ("forward",))
     )
     return BiLMState(*stacks)
 

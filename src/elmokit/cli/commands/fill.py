@@ -33,7 +33,7 @@ def fill(
         json: Print one JSON object: {"joint": [["dog", 0.1], …], "forward": …, "backward": …}.
 
     Raises:
-        ValueError: The place is not marked, or more than once; the model has no language-model head.
+        ValueError: The place is not marked, or more than once; the model has no language-model head, or reads forward alone.
     """
     if not mask or text.count(mask) != 1:
         found = text.count(mask) if mask else 0

@@ -35,7 +35,7 @@ def generate(
         device: "auto" (CUDA if there is one), "cpu", "cuda", …
 
     Raises:
-        ValueError: An option is out of range; the model has no language-model head.
+        ValueError: An option is out of range; the model has no language-model head, or not this direction.
     """
     from elmokit.embedding.elmo import Elmo
     from elmokit.lm.generate import Drawing

@@ -58,6 +58,7 @@ def describe(model: str) -> dict[str, Any]:
         "format": checkpoint.origin,
         "dimension": bilm.dim,
         "layers": bilm.layers + 1,
+        "bidirectional": bilm.bidirectional,
         "layer_mean_norms": None if means is None else [round(float(norm), 3) for norm in means.norm(dim=-1)],
         "parameters": checkpoint.parameters,
         "cell": bilm.cell_dim,

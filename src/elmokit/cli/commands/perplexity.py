@@ -16,7 +16,7 @@ def perplexity(
     tokenizer: str | None = None,
     json: bool = False,
 ) -> None:
-    """Measure forward, backward and mean perplexity of a model on a text.
+    """Measure forward, backward and mean perplexity of a model on a text; only the first if it reads forward alone.
 
     The text is one stream in file order; every word and one end mark for each sentence counts once in each direction;
     words outside the vocabulary are scored as `<UNK>`.
@@ -47,5 +47,7 @@ def perplexity(
     if json:
         print(json_module.dumps(asdict(score)))
         return
-    print(f"forward   {score.forward:.2f}\nbackward  {score.backward:.2f}\nmean      {score.mean:.2f}")
+    print(f"forward   {score.forward:.2f}")
+    if score.backward is not None:
+        print(f"backward  {score.backward:.2f}\nmean      {score.mean:.2f}")
     print(f"targets   {score.tokens:,} in each direction\nunknown   {score.oov:.2%} of the words, scored as <UNK>")

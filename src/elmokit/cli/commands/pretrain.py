@@ -36,6 +36,7 @@ def pretrain(
     highways: int | None = None,
     max_characters: int | None = None,
     layers: int | None = None,
+    bidirectional: bool = True,
     vocab_size: int = 50_000,
     recipe: RecipeName = "modern",
     learning_rate: float | None = None,
@@ -84,6 +85,7 @@ def pretrain(
         highways: Highway layers.
         max_characters: Bytes that are read of a word, with two marks; longer words are cut.
         layers: LSTM layers in each direction.
+        bidirectional: Whether sentences are read from their end too; without it a plain forward language model is trained.
         vocab_size: Words that the language model predicts, three special ones included.
         recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
         learning_rate: The highest rate; the recipe's by default.
@@ -120,6 +122,7 @@ def pretrain(
         cell_dim=cell_dim,
         projection_dim=projection_dim,
         layers=layers,
+        bidirectional=bidirectional,
     )
     way = _changed(
         RECIPES[recipe],
@@ -172,7 +175,7 @@ def pretrain(
         return
     score = run(options)
     if first_process():
-        print(f"{out}: held-out perplexity forward {score.forward:.2f}, backward {score.backward:.2f}, mean {score.mean:.2f}")
+        print(f"{out}: held-out perplexity {score.words(2)}")
 
 
 def _changed(default: Settings, **changes: Any) -> Settings:
@@ -216,7 +219,8 @@ def _plan(options: "PretrainOptions") -> str:
     head = vocab_size * (shape.output_dim + 1)
     return (
         f"{_extent(options.train)}; held out: {_extent(options.heldout) if options.heldout else 'a hundredth of the documents'}\n"
-        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}, {shape.byte_cnn.features} filters: "
+        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}"
+        f"{'' if shape.bidirectional else ', forward alone'}, {shape.byte_cnn.features} filters: "
         f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
         f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
         f"dropout {recipe.dropout}, negatives {recipe.negatives or 'none (full softmax)'}"

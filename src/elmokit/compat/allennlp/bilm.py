@@ -126,7 +126,7 @@ class _ElmoBiLm(nn.Module):
         vocab_to_cache: Words whose vectors are computed once, so that word ids can be given; the first is padding.
 
     Raises:
-        ValueError: A file cannot be read, or the model has no projection.
+        ValueError: A file cannot be read, or the model has no projection or reads forward alone.
         FormatError: A file is damaged.
     """
 
@@ -138,6 +138,8 @@ class _ElmoBiLm(nn.Module):
         config = checkpoint.config.bilm
         if config.projection_dim is None:
             raise ValueError(f"{options_file}: AllenNLP's classes need an LSTM with a projection; use elmokit.Elmo")
+        if not config.bidirectional:
+            raise ValueError(f"{options_file}: AllenNLP's classes need a model of both directions; use elmokit.Elmo")
         self._requires_grad = requires_grad
         self._token_embedder = _ElmoCharacterEncoder.of(checkpoint, requires_grad)
         self._bos_embedding: Tensor | None = None
