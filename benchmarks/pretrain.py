@@ -33,7 +33,8 @@ from benchmarks.peers.run import build
 from elmokit.config import BiLMConfig, TextConfig
 from elmokit.lm.language_model import lm_batch
 from elmokit.pretraining.corpus import build_corpus
-from elmokit.pretraining.pretrain import Precision, PretrainOptions, prepare
+from elmokit.pretraining.options import Precision, PretrainOptions
+from elmokit.pretraining.preparing import prepare
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elmokit.config import BiLMConfig, CharCnnConfig, TextConfig
-from elmokit.pretraining.pretrain import PretrainOptions
+from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
 from elmokit.training.budget import Budget

@@ -11,7 +11,9 @@ from elmokit.checkpoints.folder import load_folder
 from elmokit.embedding.elmo import Elmo
 from elmokit.lm.load import load_language_model
 from elmokit.pretraining.inputs import Input, tables_of
-from elmokit.pretraining.pretrain import PretrainOptions, prepare, pretrain
+from elmokit.pretraining.options import PretrainOptions
+from elmokit.pretraining.preparing import prepare
+from elmokit.pretraining.pretrain import pretrain
 from elmokit.training.budget import Budget
 
 Options = Callable[..., PretrainOptions]

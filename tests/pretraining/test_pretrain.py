@@ -24,7 +24,9 @@ from elmokit.lm.language_model import LmBatch
 from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import perplexity
 from elmokit.model.bilm import BiLMState
-from elmokit.pretraining.pretrain import PretrainOptions, prepare, pretrain
+from elmokit.pretraining.options import PretrainOptions
+from elmokit.pretraining.preparing import prepare
+from elmokit.pretraining.pretrain import pretrain
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import RECIPES, Recipe, RecipeName

@@ -25,7 +25,8 @@ RUN = """
 import json, sys
 from pathlib import Path
 from elmokit.config import BiLMConfig, TextConfig
-from elmokit.pretraining.pretrain import PretrainOptions, pretrain
+from elmokit.pretraining.options import PretrainOptions
+from elmokit.pretraining.pretrain import pretrain
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
 from elmokit.training.budget import Budget

@@ -12,7 +12,7 @@ from elmokit.text.tokenizers import get_tokenizer
 from elmokit.training.schedule import ScheduleName
 
 if TYPE_CHECKING:
-    from elmokit.pretraining.pretrain import PretrainOptions
+    from elmokit.pretraining.options import PretrainOptions
     from elmokit.pretraining.reading import TextSource
 
 Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
@@ -142,7 +142,7 @@ def pretrain(
     text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.kernels.device import choose_device
-    from elmokit.pretraining.pretrain import PretrainOptions
+    from elmokit.pretraining.options import PretrainOptions
     from elmokit.pretraining.pretrain import pretrain as run
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.training.budget import Budget

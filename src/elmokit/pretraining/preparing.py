@@ -1,0 +1,139 @@
+"""From options to what trains: the corpus is read, the model built, and an earlier run of the same gone on with."""
+
+import math
+import sys
+
+import torch
+
+from elmokit.checkpoints.folder import check_target
+from elmokit.config import CharCnnConfig
+from elmokit.errors import FormatError
+from elmokit.kernels.training_char_cnn import training_convolution
+from elmokit.kernels.training_full_softmax import training_full_softmax
+from elmokit.kernels.training_lstm import training_lstm
+from elmokit.kernels.training_softmax import training_softmax
+from elmokit.lm.language_model import LanguageModel
+from elmokit.model.bilm import BiLM
+from elmokit.model.softmax import SoftmaxHead
+from elmokit.pretraining.character_noise import CharacterNoise
+from elmokit.pretraining.corpus import RARELY, Corpus, build_corpus
+from elmokit.pretraining.inputs import tables_of, tie, with_input, word_rows
+from elmokit.pretraining.options import PretrainOptions
+from elmokit.pretraining.pretrainer import Pretrainer, Way
+from elmokit.pretraining.run_note import check_same_run, note_run
+from elmokit.text.vocabulary import Vocabulary
+from elmokit.training.checkpoints import Checkpoints
+from elmokit.training.ranks import ALONE, Ranks
+
+
+def prepare(options: PretrainOptions, ranks: Ranks = ALONE) -> Pretrainer:
+    """Read the corpus, build the model and go on from a checkpoint if there is one.
+
+    Raises:
+        ValueError: The options do not fit the text or an earlier run, or OUT is taken.
+        FormatError: What is left of an earlier run is damaged.
+    """
+    check_target(options.out)
+    checkpoints = Checkpoints(options.work / "checkpoints", options.keep_checkpoints)
+    goes_on = options.resume == "auto" and (options.work / "run.json").exists()
+    if goes_on:
+        check_same_run(options)
+    corpus = read_corpus(options, ranks)
+    trainer = build_trainer(options, corpus, checkpoints, ranks)
+    say(describe(corpus, trainer.model, options), ranks)
+    changed = trainer.restore() if goes_on else None
+    for damaged in checkpoints.passed_over:
+        say(f"passed over a checkpoint that is not whole: {damaged}", ranks)
+    if goes_on and changed is None and checkpoints.passed_over:
+        raise FormatError(f"{checkpoints.folder}: none of its checkpoints is whole; --resume never begins anew")
+    if changed is not None:
+        say(
+            f"going on from step {trainer.progress.steps:,}, {trainer.progress.tokens:,} tokens" + (changed and f"; {changed}"),
+            ranks,
+        )
+    elif ranks.first:
+        checkpoints.clear()  # else an interruption would leave them beside the note of this run
+        note_run(options)
+    return trainer
+
+
+def read_corpus(options: PretrainOptions, ranks: Ranks = ALONE) -> Corpus:
+    """Read the text, or take what an earlier run has read.
+
+    Raises:
+        ValueError: No text is left to learn from, or none to measure on.
+    """
+    if options.train.patterns == ["-"] and (options.work / "corpus").exists():
+        say("standard input was read by an earlier run: its text is used, what comes now is not read", ranks)
+    if not ranks.first:
+        ranks.wait()  # until the first one has read the text
+    max_characters = (options.bilm.char_cnn or CharCnnConfig()).max_characters
+    corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
+    if ranks.first:
+        ranks.wait()
+    return corpus
+
+
+def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpoints, ranks: Ranks) -> Pretrainer:
+    """Build a model with its first values, and what trains it."""
+    torch.manual_seed(options.seed)  # the same first values in every process …
+    dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+    dropout = options.recipe.dropout
+    size = len(vocabulary_of(corpus, options.vocabulary_size))
+    shape = with_input(options.bilm, options.read, size)
+    bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype))
+    softmax = training_softmax(dtype), training_full_softmax(dtype)
+    model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, *softmax)
+    tie(model)
+    for table in tables_of(bilm):
+        table.sparse = True
+    model = model.to(options.device)
+    if not ranks.first:
+        torch.manual_seed(options.seed + ranks.rank)  # … and dropout of its own
+    way = Way(product_dtype=dtype, parts=options.accumulate, ranks=ranks)
+    rows = word_rows(corpus, options.read, size)
+    share = options.recipe.character_noise
+    noise = CharacterNoise(share, options.seed, corpus.words) if share else None
+    return Pretrainer(model, corpus, options.recipe, options.seed, checkpoints, options.shuffle, way, rows, noise)
+
+
+def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
+    """Give the words of the softmax: the most frequent ones of the training text."""
+    return Vocabulary(corpus.words.first(min(size, corpus.facts["words_of_training"])))
+
+
+def describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
+    """Say what will be trained on what."""
+    size = len(model.head.bias)
+    ids_N = corpus.train.tokens[: 10**6]
+    body = sum(parameter.numel() for parameter in model.bilm.parameters())
+    head = sum(parameter.numel() for parameter in model.head.parameters())
+    read, cut = corpus.facts["read"], corpus.facts["cut_words"]
+    bad = {
+        "undecodable lines": read["undecodable"],
+        "lines with NULs": read["nul_lines"],
+        "cuts of over-long lines": read["cut"],
+        "empty files": read["empty_files"],
+        "damaged files": read["damaged_files"],
+        "repeated lines (estimated)": read["repeated_lines"],
+    }
+    met = ", ".join(f"{number:,} {name}" for name, number in bad.items() if number) or "nothing wrong with them"
+    too_long = f"{cut['share']:.2%} of the words are cut at {options.bilm.byte_cnn.max_characters - 2} bytes"
+    advice = (
+        f"; --max-characters {cut['max_characters_advised']} would cut less than 1 in {RARELY:,}"
+        if cut["share"] >= 1 / RARELY
+        else ""
+    )
+    return (
+        f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences, {len(corpus.heldout.tokens):,} words held out\n"
+        f"{read['lines']:,} lines: {met}; {too_long}{advice}\n"
+        f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
+        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; "
+        f"{math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window):,} steps a pass"
+    )
+
+
+def say(text: str, ranks: Ranks = ALONE) -> None:
+    """Tell the person who watches, once; standard output is for results."""
+    if ranks.first:
+        print(text, file=sys.stderr, flush=True)
