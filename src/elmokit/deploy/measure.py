@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -206,22 +205,11 @@ def _add_shares(elmo: "Elmo", ways: Sequence[Way], precision: "Precision") -> No
 
 
 def peak_memory(device: "torch.device") -> dict[str, float | None]:
-    """Tell how much memory this process has had at most, in MB; None where the system does not say.
+    """Tell how much memory this process has had at most, in MB; None where the system does not say."""
+    from elmokit.training.memory import device_peak_bytes, peak_bytes
 
-    Linux hands the peak of the process that started this one on to `getrusage`, so its own account is read there.
-    """
-    import torch
-
-    status = Path("/proc/self/status")
-    peak = None
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        peak = int(lines["VmHWM"].split()[0]) * 1024 / 1e6 if "VmHWM" in lines else None
-    elif sys.platform == "darwin":
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"peak_mb": peak, "device_peak_mb": torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None}
+    found = {"peak_mb": peak_bytes(), "device_peak_mb": device_peak_bytes(device)}
+    return {name: None if size is None else size / 1e6 for name, size in found.items()}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def prepare(options: PretrainOptions, ranks: Ranks = ALONE) -> Pretrainer:
         check_same_run(options)
     corpus = read_corpus(options, ranks)
     trainer = build_trainer(options, corpus, checkpoints, ranks)
-    say(describe(corpus, trainer.model, options), ranks)
+    say(f"{describe_reading(corpus, options)}\n{describe_model(corpus, trainer.model, options)}", ranks)
     changed = trainer.restore() if goes_on else None
     for damaged in checkpoints.passed_over:
         say(f"passed over a checkpoint that is not whole: {damaged}", ranks)
@@ -102,12 +102,8 @@ def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
     return Vocabulary(corpus.words.first(min(size, corpus.facts["words_of_training"])))
 
 
-def describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
-    """Say what will be trained on what."""
-    size = len(model.head.bias)
-    ids_N = corpus.train.tokens[: 10**6]
-    body = sum(parameter.numel() for parameter in model.bilm.parameters())
-    head = sum(parameter.numel() for parameter in model.head.parameters())
+def describe_reading(corpus: Corpus, options: PretrainOptions) -> str:
+    """Say what the text is and what was met in it."""
     read, cut = corpus.facts["read"], corpus.facts["cut_words"]
     bad = {
         "undecodable lines": read["undecodable"],
@@ -126,10 +122,20 @@ def describe(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> 
     )
     return (
         f"{corpus.facts['tokens']:,} words in {len(corpus.train):,} sentences, {len(corpus.heldout.tokens):,} words held out\n"
-        f"{read['lines']:,} lines: {met}; {too_long}{advice}\n"
+        f"{read['lines']:,} lines: {met}; {too_long}{advice}"
+    )
+
+
+def describe_model(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
+    """Say what is trained."""
+    size = len(model.head.bias)
+    ids_N = corpus.train.tokens[: 10**6]
+    body = sum(parameter.numel() for parameter in model.bilm.parameters())
+    head = sum(parameter.numel() for parameter in model.head.parameters())
+    steps = math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window)
+    return (
         f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
-        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; "
-        f"{math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window):,} steps a pass"
+        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; {steps:,} steps a pass"
     )
 
 

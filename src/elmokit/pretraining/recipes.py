@@ -7,7 +7,7 @@ from elmokit.config import BiLMConfig, CharCnnConfig
 from elmokit.training.schedule import ScheduleName
 
 RecipeName = Literal["reference", "modern"]
-PresetName = Literal["tiny", "small", "medium", "original"]
+PresetName = Literal["tiny", "mini", "small", "medium", "original"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,10 @@ def _preset(cell_dim: int, projection_dim: int, highways: int, filters: tuple[tu
 
 PRESETS = {
     "tiny": _preset(512, 64, 1, ((1, 32), (2, 32), (3, 64), (4, 128))),
+    "mini": _preset(512, 128, 1, ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256))),
     "small": _preset(1024, 128, 1),
     "medium": _preset(2048, 256, 1),
     "original": _preset(4096, 512, 2),
 }
-"""`small`, `medium` and `original` are the published sizes; `tiny` learns on a laptop within the hour."""
+"""`small`, `medium` and `original` are the published sizes; `tiny` learns on a laptop within the hour,
+`mini` (that of the bundled models) in a few."""

@@ -8,7 +8,7 @@ from elmokit.errors import FormatError
 from elmokit.pretraining.options import PretrainOptions
 
 
-def _identity(options: PretrainOptions) -> dict[str, Any]:
+def identity(options: PretrainOptions) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
         "bilm": options.bilm.to_dict() | {"bidirectional": options.bilm.bidirectional},
@@ -25,7 +25,7 @@ def _identity(options: PretrainOptions) -> dict[str, Any]:
 
 def note_run(options: PretrainOptions) -> None:
     """Write what a later call must have the same."""
-    (options.work / "run.json").write_text(json.dumps(_identity(options), indent=1), encoding="utf-8")
+    (options.work / "run.json").write_text(json.dumps(identity(options), indent=1), encoding="utf-8")
 
 
 def check_same_run(options: PretrainOptions) -> None:
@@ -40,7 +40,7 @@ def check_same_run(options: PretrainOptions) -> None:
         before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise FormatError(f"{path}: the note of the earlier run cannot be read ({error}); --resume never begins anew") from error
-    changed = _differences(before, json.loads(json.dumps(_identity(options))))
+    changed = _differences(before, json.loads(json.dumps(identity(options))))
     if changed:
         raise ValueError(
             f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, "

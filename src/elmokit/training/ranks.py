@@ -115,3 +115,16 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
+
+
+def check_alone(option: str) -> None:
+    """Refuse what one process must do by itself.
+
+    Args:
+        option: What asks for it.
+
+    Raises:
+        ValueError: `torchrun` has started several.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"{option} tries steps in one process: first without torchrun, then train with what it says")

@@ -1,9 +1,9 @@
 """`elmo pretrain`: text → a model folder."""
 
-import math
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from elmokit.cli.parameters import FilePatterns, PathOrName, check_language, patterns
 from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
@@ -11,11 +11,8 @@ from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, Re
 from elmokit.text.tokenizers import get_tokenizer
 from elmokit.training.schedule import ScheduleName
 
-if TYPE_CHECKING:
-    from elmokit.pretraining.options import PretrainOptions
-    from elmokit.pretraining.reading import TextSource
-
 Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
+VOCABULARY_SIZE = 50_000
 
 
 def pretrain(
@@ -28,7 +25,7 @@ def pretrain(
     tokenizer: str = "words",
     normalization: Normalization = "none",
     lowercase: bool = False,
-    preset: PresetName = "small",
+    preset: PresetName | Literal["auto"] = "small",
     input: Literal["characters", "words", "both"] = "characters",
     cell_dim: int | None = None,
     projection_dim: int | None = None,
@@ -37,7 +34,7 @@ def pretrain(
     max_characters: int | None = None,
     layers: int | None = None,
     bidirectional: bool = True,
-    vocab_size: int = 50_000,
+    vocab_size: int | None = None,
     recipe: RecipeName = "modern",
     learning_rate: float | None = None,
     schedule: ScheduleName | None = None,
@@ -77,7 +74,8 @@ def pretrain(
         tokenizer: whitespace, words or characters (each Han character a token).
         normalization: Unicode normalization of each token: none, NFC or NFKC.
         lowercase: Whether tokens are lowercased.
-        preset: The size: tiny, or one of the published small, medium, original. The options that follow change it.
+        preset: The size: tiny, mini, or one of the published small, medium, original, which the options that follow change.
+            auto: planned by the text, this machine and --hours; vocabulary and dropout too, if they are not given.
         input: What word vectors are made of: characters, a table of words (tied to the softmax), or both joined.
         cell_dim: Width of an LSTM cell.
         projection_dim: Width of one direction's vectors.
@@ -86,7 +84,7 @@ def pretrain(
         max_characters: Bytes that are read of a word, with two marks; longer words are cut.
         layers: LSTM layers in each direction.
         bidirectional: Whether sentences are read from their end too; without it a plain forward language model is trained.
-        vocab_size: Words that the language model predicts, three special ones included.
+        vocab_size: Words that the language model predicts, three special ones included; by default 50,000.
         recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
         learning_rate: The highest rate; the recipe's by default.
         schedule: How the rate changes: constant, cosine or trapezoid; the recipe's by default.
@@ -110,20 +108,18 @@ def pretrain(
         precision: Of the recurrence's matrix products; bfloat16 is faster where the processor has it.
         patience: Stop when so many checkpoints in a row were no better on the held-out text, and take the best one.
         tensorboard: Write OUT.training/tensorboard too.
-        dry_run: Print the plan and stop.
+        dry_run: Read the text, time some steps, print what the run will take, and stop.
 
     Raises:
         ValueError: An option is wrong, or the text is.
     """
     cnn = {"filters": None if filters is None else parse_filters(filters), "highways": highways, "max_characters": max_characters}
-    shape = _changed(
-        PRESETS[preset],
-        char_cnn=_changed(PRESETS[preset].byte_cnn, **cnn),
-        cell_dim=cell_dim,
-        projection_dim=projection_dim,
-        layers=layers,
-        bidirectional=bidirectional,
-    )
+    sizes = {"cell_dim": cell_dim, "projection_dim": projection_dim, "layers": layers}
+    given = [name for name, value in {**sizes, "filters": filters, "highways": highways}.items() if value is not None]
+    if preset == "auto" and given:
+        raise ValueError(f"--{given[0].replace('_', '-')} changes a preset, and --preset auto chooses one: give one of the two")
+    start = PRESETS["small" if preset == "auto" else preset]
+    shape = _changed(start, char_cnn=_changed(start.byte_cnn, **cnn), **sizes, bidirectional=bidirectional)
     way = _changed(
         RECIPES[recipe],
         learning_rate=learning_rate,
@@ -142,11 +138,13 @@ def pretrain(
     text = TextConfig(tokenizer=tokenizer, normalization=normalization, lowercase=lowercase)
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.kernels.device import choose_device
+    from elmokit.pretraining.forecast import dry_run as try_steps
     from elmokit.pretraining.options import PretrainOptions
+    from elmokit.pretraining.planner import plan
     from elmokit.pretraining.pretrain import pretrain as run
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.training.budget import Budget
-    from elmokit.training.ranks import first_process
+    from elmokit.training.ranks import check_alone, first_process
 
     options = PretrainOptions(
         train=TextSource(patterns(corpus), layout, language or DEFAULT_LANGUAGE),
@@ -157,7 +155,7 @@ def pretrain(
         read=input,
         text=text,
         recipe=way,
-        vocabulary_size=vocab_size,
+        vocabulary_size=VOCABULARY_SIZE if vocab_size is None else vocab_size,
         budget=Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours),
         seed=seed,
         shuffle=shuffle,
@@ -170,8 +168,14 @@ def pretrain(
         patience=patience,
         tensorboard=tensorboard,
     )
+    if preset == "auto" or dry_run:
+        check_alone("--preset auto" if preset == "auto" else "--dry-run")
+    if preset == "auto":
+        options, why = plan(options, choose_vocabulary=vocab_size is None, choose_dropout=dropout is None)
+        print(why, file=sys.stdout if dry_run else sys.stderr, flush=True)
+    elif dry_run:
+        print(try_steps(options))
     if dry_run:
-        print(_plan(options))
         return
     score = run(options)
     if first_process():
@@ -202,26 +206,3 @@ def parse_filters(text: str) -> tuple[tuple[int, int], ...]:
         return tuple((width, number) for width, number in pairs)
     except ValueError as error:
         raise ValueError(f"--filters must be WIDTHxNUMBER with commas between, such as 1x32,2x32,3x64, not {text!r}") from error
-
-
-def _extent(source: "TextSource") -> str:
-    """Say how much text there is."""
-    size = source.bytes_on_disk()
-    return source.describe() if size is None else f"{len(source.files())} file(s), {size / 2**20:,.1f} MiB on disk"
-
-
-def _plan(options: "PretrainOptions") -> str:
-    """Say what would be trained on what."""
-    from elmokit.checkpoints.layout import bilm_layout
-
-    shape, recipe, vocab_size = options.bilm, options.recipe, options.vocabulary_size
-    body = sum(math.prod(tensor.shape) for tensor in bilm_layout(shape))
-    head = vocab_size * (shape.output_dim + 1)
-    return (
-        f"{_extent(options.train)}; held out: {_extent(options.heldout) if options.heldout else 'a hundredth of the documents'}\n"
-        f"LSTM {shape.layers} × {shape.cell_dim}, projection {shape.output_dim}"
-        f"{'' if shape.bidirectional else ', forward alone'}, {shape.byte_cnn.features} filters: "
-        f"{body / 1e6:.1f} M parameters, softmax of {vocab_size:,} words at most: {head / 1e6:.1f} M\n"
-        f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate}, "
-        f"dropout {recipe.dropout}, negatives {recipe.negatives or 'none (full softmax)'}"
-    )
