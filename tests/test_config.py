@@ -35,6 +35,13 @@ def test_models_of_the_usual_kind_are_written_as_ever() -> None:
     assert list(data["char_cnn"]) == ["embedding_dim", "filters", "activation", "highways", "projection", "max_characters"]
 
 
+def test_a_model_that_reads_forward_alone_says_so() -> None:
+    config = BiLMConfig(bidirectional=False)
+    assert config.to_dict()["bidirectional"] is False
+    assert BiLMConfig.from_dict(config.to_dict()) == config
+    assert (config.directions, config.dim, BiLMConfig().directions, BiLMConfig().dim) == (1, 512, 2, 1024)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_what_knows_bytes_alone_says_so(name: str) -> None:
     if name == "bytes":

@@ -55,6 +55,18 @@ def small_configs(draw: st.DrawFn) -> BiLMConfig:
     )
 
 
+def forward_alone(checkpoint: Checkpoint) -> Checkpoint:
+    """The same model without its backward direction."""
+    config = checkpoint.config
+    means = checkpoint.layer_means_LD
+    return dataclasses.replace(
+        checkpoint,
+        config=dataclasses.replace(config, bilm=dataclasses.replace(config.bilm, bidirectional=False)),
+        bilm={name: tensor for name, tensor in checkpoint.bilm.items() if not name.startswith("backward_stack.")},
+        layer_means_LD=None if means is None else means[:, : config.bilm.output_dim],
+    )
+
+
 def full_checkpoint(bilm: BiLMConfig = SMALL) -> Checkpoint:
     """A model with everything that a model folder can hold."""
     config = ElmoConfig(

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tests.checkpoints.damage import bytes_changed, cuts, unless_refused
 from tests.checkpoints.small_models import (
     SMALL,
     change_json,
+    forward_alone,
     full_checkpoint,
     same_tensors,
     seal,
@@ -72,6 +74,18 @@ def test_everything_comes_back(dtype: folder_module.StorageType, checkpoint: Che
     assert str(tmp_path / "model") in loaded.origin
 
 
+def test_a_model_that_reads_forward_alone_has_half_of_it(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_folder(forward_alone(checkpoint), tmp_path / "model")
+    loaded = load_folder(tmp_path / "model")
+    assert not loaded.config.bilm.bidirectional
+    assert same_tensors(loaded.bilm, forward_alone(checkpoint).bilm)
+    assert loaded.layer_means_LD is not None
+    assert loaded.layer_means_LD.shape == (SMALL.layers + 1, SMALL.output_dim)
+    rewrite(tmp_path / "model" / MODEL, {"backward_stack.layers.0.bias": torch.zeros(24)})
+    with pytest.raises(FormatError, match="backward_stack.layers.0.bias"):
+        load_folder(tmp_path / "model")
+
+
 def test_float16_halves_the_size(checkpoint: Checkpoint, tmp_path: Path) -> None:
     big = random_checkpoint(ElmoConfig(bilm=BiLMConfig(cell_dim=64, projection_dim=32)), seed=0)
     save_folder(big, tmp_path / "full")
@@ -81,8 +95,9 @@ def test_float16_halves_the_size(checkpoint: Checkpoint, tmp_path: Path) -> None
 
 
 @settings(max_examples=30)
-@given(small_configs())
-def test_any_configuration_comes_back(config: BiLMConfig) -> None:
+@given(small_configs(), st.booleans())
+def test_any_configuration_comes_back(config: BiLMConfig, bidirectional: bool) -> None:
+    config = dataclasses.replace(config, bidirectional=bidirectional)
     with tempfile.TemporaryDirectory() as name:
         checkpoint = random_checkpoint(ElmoConfig(bilm=config), seed=0)
         save_folder(checkpoint, Path(name) / "model")

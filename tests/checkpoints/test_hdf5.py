@@ -19,6 +19,7 @@ from tests.checkpoints.small_models import (
     change_json,
     datasets,
     different_datasets,
+    forward_alone,
     full_checkpoint,
     same_tensors,
     small_configs,
@@ -113,6 +114,24 @@ def test_what_the_layout_cannot_hold_is_said(tmp_path: Path) -> None:
     assert loaded.config.text.tokenizer == "words"
     with pytest.warns(UserWarning, match="cannot hold the tokenizer and normalization: left out"):
         save_hdf5(loaded, tmp_path / "model")
+
+
+def test_a_model_that_reads_forward_alone(model: Path, tmp_path: Path) -> None:
+    """It is read where bilm-tf's option says so and nothing is there to read backward; written it cannot be."""
+    both = load(model)
+    change_json(model / "options.json", "bidirectional", False)
+    assert load(model).config.bilm.bidirectional, "AllenNLP does not read this option, and the weights are there"
+    arrays = datasets(model / "weights.hdf5")
+    write_datasets(model / "weights.hdf5", {name: array for name, array in arrays.items() if not name.startswith("RNN_1")})
+    loaded = load(model)
+    assert loaded.config.bilm == dataclasses.replace(both.config.bilm, bidirectional=False)
+    assert same_tensors(loaded.bilm, forward_alone(both).bilm)
+    with pytest.raises(ValueError, match="reads forward alone, and the published layout always holds both directions"):
+        save_hdf5(loaded, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    change_json(model / "options.json", "bidirectional", True)
+    with pytest.raises(FormatError, match=r"dataset RNN_1/.* is missing"):
+        load(model)
 
 
 def test_weights_of_other_precision_become_float32(model: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tests.checkpoints.damage import bytes_changed, cuts
-from tests.checkpoints.small_models import change_json, full_checkpoint, same_tensors
+from tests.checkpoints.small_models import change_json, forward_alone, full_checkpoint, same_tensors
 from torch import Tensor
 
 from elmokit import Elmo
@@ -152,6 +152,8 @@ def test_only_their_models_can_be_written(change: dict[str, Any], tmp_path: Path
         save_manylangs(full_checkpoint(), tmp_path / "m")
     with pytest.raises(ValueError, match="the published layout cannot hold this model"):
         save_hdf5(checkpoint_of(BOTH), tmp_path / "m")
+    with pytest.raises(ValueError, match="reads forward alone, and the layout of ELMoForManyLangs always holds both directions"):
+        save_manylangs(forward_alone(checkpoint_of(BOTH)), tmp_path / "m")
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,7 @@ import pytest
 from elmokit.checkpoints.folder import load_folder
 from elmokit.cli.commands.pretrain import parse_filters
 from elmokit.cli.main import main
+from elmokit.embedding.elmo import Elmo
 
 SHAPE = ["--preset", "tiny", "--cell-dim", "12", "--projection-dim", "8", "--filters", "1x4,2x4", "--tokenizer", "whitespace"]
 SMALL = [*SHAPE, "--vocab-size", "40", "--batch-size", "8", "--window", "10", "--negatives", "15"]
@@ -61,6 +62,45 @@ def test_the_figure_printed_is_that_of_elmo_perplexity(
     score = json.loads(capsys.readouterr().out)
     figures = f"forward {score['forward']:.2f}, backward {score['backward']:.2f}, mean {score['mean']:.2f}"
     assert printed == f"{tmp_path / 'model'}: held-out perplexity {figures}\n"
+
+
+def test_a_model_that_reads_forward_alone(
+    words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From its training to its vectors; what needs the other direction says so in one line."""
+    model = str(tmp_path / "model")
+    alone = [*words, "--no-bidirectional"]
+    assert main([*alone, "--steps", "10", "--dry-run"]) == 0
+    assert "projection 8, forward alone" in capsys.readouterr().out
+    assert main([*alone, "--steps", "10"]) == 0
+    assert main([*alone, "--steps", "14"]) == 0
+    printed = capsys.readouterr()
+    assert "going on from step 10" in printed.err
+    assert main(["perplexity", model, str(corpus), "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert (score["backward"], score["mean"]) == (None, score["forward"])
+    said = f"{model}: held-out perplexity forward {score['forward']:.2f} (there is no backward direction)"
+    assert printed.out.splitlines()[-1] == said
+    assert main(["perplexity", model, str(corpus)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["forward", "targets", "unknown"]
+    assert main(["info", model, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["bidirectional"], facts["dimension"]) == (False, 8)
+    assert Elmo.from_pretrained(model, device="cpu").encode("w1 w2 w3").shape == (8,)
+
+    assert main(["score", str(corpus), "-", "--model", model]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {row[-1] for row in rows} == {""}
+    assert all(float(row[-2]) > 0 for row in rows if row[2] != "<S>")
+    assert main(["generate", "--model", model, "--length", "3"]) == 0
+    capsys.readouterr()
+    for command in (["fill", "w1 [MASK]"], ["generate", "--direction", "backward"]):
+        assert main([*command, "--model", model]) == 2
+        assert "this language model reads forward alone" in the_one_line(capsys)
+    assert main(["convert", model, str(tmp_path / "other"), "--to", "allennlp"]) == 2
+    assert "reads forward alone, and the published layout always holds both directions" in the_one_line(capsys)
+    assert main([*words, "--steps", "20"]) == 2
+    assert "bilm.bidirectional was False, is True" in the_one_line(capsys).splitlines()[-1]
 
 
 def test_options_reach_the_model(words: list[str], tmp_path: Path) -> None:

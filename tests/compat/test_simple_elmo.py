@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.checkpoints.small_models import forward_alone
 from tests.golden.cases import DATA, load_case, parsed
 
 from elmokit import Elmo
+from elmokit.checkpoints.folder import save_folder
+from elmokit.checkpoints.load import load_checkpoint
 from elmokit.compat.simple_elmo import ElmoModel, Layers
 
 FIXTURE = 5e-6
@@ -108,3 +111,14 @@ def test_substitutes_with_the_whole_vocabulary_sum_to_one() -> None:
 def test_substitutes_need_a_head(model: ElmoModel) -> None:
     with pytest.raises(ValueError, match="no language-model head"):
         model.get_elmo_substitutes(["bank"])
+
+
+def test_a_model_that_reads_forward_alone_gives_the_left_halves(model: ElmoModel, tmp_path: Path) -> None:
+    save_folder(forward_alone(load_checkpoint(TINY)), tmp_path / "forward")
+    alone = ElmoModel()
+    alone.load(tmp_path / "forward", max_batch_size=2)
+    sentences = [["the", "bank"], ["a"], ["river"]]
+    kinds: tuple[Layers, ...] = ("average", "top", "all")
+    for layers in kinds:
+        ours, theirs = (e.get_elmo_vectors(sentences, layers=layers) for e in (alone, model))
+        np.testing.assert_allclose(ours, theirs[..., :8], rtol=0, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -140,3 +141,12 @@ def test_the_products_of_a_floor_multiply(elmo: Elmo, precision: str) -> None:
         assert torch.allclose(
             product.times(product.prepare(x_NK)), x_NK @ w_KM, atol=0.05 * float((x_NK @ w_KM).abs().max()) + 1e-3
         )
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_model_that_reads_forward_alone_has_all_threads(elmo: Elmo) -> None:
+    alone = Elmo.from_config(ElmoConfig(bilm=replace(elmo.config.bilm, bidirectional=False)))
+    notebook = note(alone)
+    assert {(call.lane, call.threads) for call in notebook.calls} == {(ALONE, 2)}
+    assert rows_of(notebook)[WIDTH, 4 * CELLS, True] == LAYERS * TOKENS
+    check_floor(notebook)

@@ -1,10 +1,12 @@
 """Models for the tests of this room."""
 
+import dataclasses
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.checkpoints.small_models import forward_alone
 from tests.golden.cases import DATA
 
 from elmokit.checkpoints.hdf5 import load_hdf5
@@ -16,6 +18,12 @@ def elmo() -> Elmo:
     """The random model that ships, whose clips act; three layers of 16 numbers."""
     folder = DATA / "models/random_tiny"
     return Elmo(load_hdf5(folder / "options.json", folder / "weights.hdf5"))
+
+
+@pytest.fixture(scope="session")
+def forward_elmo(elmo: Elmo) -> Elmo:
+    """The same without its backward direction; three layers of 8 numbers."""
+    return Elmo(forward_alone(dataclasses.replace(elmo.checkpoint, bilm=elmo.bilm.state_dict())))
 
 
 @pytest.fixture(scope="session")

@@ -152,3 +152,10 @@ def test_what_cannot_be_done_is_said(elmo: Elmo, tmp_path: Path) -> None:
         elmo.encode_document([["a"], "b"])
     with pytest.raises(ValueError, match="layers=-1: a negative layer"):
         elmo.encode_document(DOCUMENT, layers=-1)
+
+
+@pytest.mark.parametrize("window", [3, 4096])
+def test_a_model_that_reads_forward_alone_gives_the_left_halves(elmo: Elmo, forward_elmo: Elmo, window: int) -> None:
+    document = [["the", "river", "bank"], [], ["a"], ["word"] * 9]
+    ours, theirs = (e.encode_document(document, layers="all", window=window) for e in (forward_elmo, elmo))
+    np.testing.assert_allclose(ours, theirs[..., :8], rtol=0, atol=TINY)

@@ -236,3 +236,21 @@ def test_inside_a_loop_of_mixed_precision(precision: Precision) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert torch.isfinite(mixes[0]).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_that_reads_forward_alone_gives_the_left_halves(elmo: Elmo, forward_elmo: Elmo, precision: Precision) -> None:
+    """In batches, in windows (a sentence above the budget) and as one vector a text."""
+    both, alone = (
+        Elmo(dataclasses.replace(e.checkpoint, bilm=e.bilm.state_dict()), precision=precision) for e in (elmo, forward_elmo)
+    )
+    assert (alone.dim, both.dim) == (8, 16)
+    tolerance = 1e-5 if precision == "float32" else 0.05
+    sentences = [["the", "river", "bank"], [], ["a"], ["word"] * 300]
+    which: list[Any] = ["all", "mean", 0]
+    for layers in which:
+        found = alone.encode_tokens(sentences, layers=layers, batch_tokens=40)
+        for ours, theirs in zip(found, both.encode_tokens(sentences, layers=layers, batch_tokens=40), strict=True):
+            np.testing.assert_allclose(ours, theirs[..., :8], rtol=0, atol=tolerance)
+    assert alone.encode(["the river bank", ""]).shape == (2, 8)
+    assert alone.encode_spans("the river bank", [(0, 4, 9)]).shape == (1, 8)

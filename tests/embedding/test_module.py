@@ -202,3 +202,16 @@ def test_it_begins_with_the_mixes_that_came_with_a_model(own: Elmo, norm: int) -
 def test_no_mixes_came_with_a_model(elmo: Elmo) -> None:
     with pytest.raises(ValueError, match="no mixes came with this model"):
         ElmoEmbedding.with_mixes_of(elmo)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_over_a_model_that_reads_forward_alone(forward_elmo: Elmo, trainable: bool) -> None:
+    embedding = ElmoEmbedding(copy.deepcopy(forward_elmo), dropout=0.0, trainable=trainable)
+    mix = embedding(SENTENCES).mixes[0]
+    assert mix.shape == (4, 4, embedding.dim) == (4, 4, 8)
+    for row, vectors in zip(mix.detach().numpy(), forward_elmo.encode_tokens(SENTENCES), strict=True):
+        np.testing.assert_allclose(row[: len(vectors)], vectors, atol=5e-5)
+    mix.sum().backward()
+    learns = [parameter.grad is not None for parameter in embedding.parameters()]
+    assert all(learns)
+    assert len(learns) == (2 + len(list(forward_elmo.bilm.parameters())) if trainable else 2)

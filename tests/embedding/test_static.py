@@ -229,3 +229,14 @@ def test_a_text_that_changes_between_its_two_readings(elmo: Elmo, tmp_path: Path
     with pytest.raises(ValueError, match="the text changed while it was read: 'bank' stood there"):
         write_static(tmp_path / "words.txt", elmo, None, lambda: next(readings), StaticOptions(format="text"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_of_a_model_that_reads_forward_alone(elmo: Elmo, forward_elmo: Elmo, tmp_path: Path, averaged: bool) -> None:
+    for name, model in (("both", elmo), ("alone", forward_elmo)):
+        words, sentences = (None, text) if averaged else (["the", "bank"], None)
+        write_static(tmp_path / f"{name}.txt", model, words, sentences, StaticOptions())
+    (both_words, both), (written, vectors) = (ours(tmp_path / f"{name}.txt") for name in ("both", "alone"))
+    assert written == both_words
+    assert len(written) == (7 if averaged else 2)
+    np.testing.assert_allclose(vectors, both[:, :8], rtol=0, atol=1e-5)

@@ -30,6 +30,7 @@ CONFIGS = {
     "no skip connections": BiLMConfig(char_cnn=CNN, cell_dim=12, projection_dim=6, skip_connections=False),
     "no projection, no clips": BiLMConfig(char_cnn=CNN, cell_dim=6, projection_dim=None, cell_clip=None, projection_clip=None),
     "a projection that nothing clips": BiLMConfig(char_cnn=CNN, cell_dim=12, projection_dim=6, projection_clip=None),
+    "forward alone": BiLMConfig(char_cnn=CNN, cell_dim=12, projection_dim=6, bidirectional=False),
     "a table of words": BiLMConfig(char_cnn=None, word_table=WordTableConfig(words=261, dim=6), cell_dim=12, projection_dim=6),
 }
 ERROR: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 0.1, "int8": 0.25}
@@ -80,11 +81,12 @@ def test_layers_and_states_are_the_bilms(name: str, precision: Precision, senten
         assert ((ours - theirs).abs() <= ERROR[precision]).all()
 
 
+@pytest.mark.parametrize("name", ["two layers", "forward alone"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @settings(max_examples=10)
 @given(sentences=SENTENCES)
-def test_the_kernels_for_gpus_do_as_well(precision: Precision, sentences: list[list[str]]) -> None:
-    bilm, batch = bilm_of(SMALL), word_batch(sentences)
+def test_the_kernels_for_gpus_do_as_well(name: str, precision: Precision, sentences: list[list[str]]) -> None:
+    bilm, batch = bilm_of(CONFIGS[name]), word_batch(sentences)
     engine = Engine(bilm, precision, partial(gpu_kernels, precision=precision))
     engine.expect(PREPARE_FROM)
     expected, after = run(Engine(bilm), batch)
@@ -279,7 +281,7 @@ def test_nothing_that_it_gives_hangs_on_a_graph() -> None:
 
 def test_only_clipped_inputs_have_a_bound() -> None:
     bounds = [[input_bound(bilm_of(config), number) for number in range(config.layers)] for config in CONFIGS.values()]
-    assert bounds == [[None, 3.0], [None, 3.0, None], [None, 3.0], [None, 1.0], [None, None], [None, 3.0]]
+    assert bounds == [[None, 3.0], [None, 3.0, None], [None, 3.0], [None, 1.0], [None, None], [None, 3.0], [None, 3.0]]
 
 
 def test_an_unknown_precision_is_refused() -> None:

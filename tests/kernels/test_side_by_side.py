@@ -27,6 +27,10 @@ def test_each_has_its_share_of_the_threads_and_the_callers_number_comes_back() -
     assert torch.get_num_threads() == 2
 
 
+def test_one_alone_has_all_threads() -> None:
+    assert side_by_side([torch.get_num_threads]) == [2]
+
+
 def test_no_gradients_are_recorded_in_any_of_them() -> None:
     with torch.no_grad():
         assert side_by_side([torch.is_grad_enabled] * 2) == [False, False]

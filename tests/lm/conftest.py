@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from tests.checkpoints.small_models import forward_alone
 from tests.golden.cases import DATA, Case, load_case
 from tests.golden.test_loss_cases import WORD_CASES, checkpoint_of
 
@@ -50,6 +51,13 @@ def golden_of(case: Case, folder: Path) -> Golden:
 def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Golden:
     """A model that reads characters."""
     return golden_of(load_case(request.param), tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def forward_golden(golden: Golden) -> Golden:
+    """The same model without its backward direction."""
+    checkpoint = forward_alone(golden.checkpoint)
+    return golden._replace(checkpoint=checkpoint, model=load_language_model(checkpoint)[0])
 
 
 @pytest.fixture(scope="session", params=WORD_CASES)

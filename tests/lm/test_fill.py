@@ -93,3 +93,8 @@ def test_k_of_the_likeliest(golden: Golden) -> None:
 def test_what_cannot_be_filled(golden: Golden, words: list[str], position: int, k: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fill_of(golden, words, position, k)
+
+
+def test_a_model_that_reads_forward_alone_cannot_fill_a_place(forward_golden: Golden) -> None:
+    with pytest.raises(ValueError, match="this language model reads forward alone"):
+        fill_of(forward_golden, ["The", "cat"], 1)

@@ -109,3 +109,10 @@ def test_expectations_are_probabilities(golden: Golden) -> None:
 def test_a_wrong_drawing_is_an_error(how: dict[str, float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Drawing(**how)  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_model_that_reads_forward_alone_writes_forward_alone(golden: Golden, forward_golden: Golden) -> None:
+    drawn = [list(generate(model.model, model.vocabulary, model.reader, ["The"])) for model in (golden, forward_golden)]
+    assert drawn[0] == drawn[1]
+    with pytest.raises(ValueError, match="this language model reads forward alone"):
+        list(generate(forward_golden.model, forward_golden.vocabulary, forward_golden.reader, direction="backward"))

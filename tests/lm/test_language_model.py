@@ -1,5 +1,6 @@
 """Windows of text → the loss of every target."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -140,3 +141,25 @@ def test_detached_states_hold_no_graph(model: LanguageModel) -> None:
     assert len(tensors) == 8
     assert not any(tensor.requires_grad for tensor in tensors)
     torch.testing.assert_close(cut.backward[1].c_BH, state.backward[1].c_BH.detach())
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_model_that_reads_forward_alone_has_the_forward_losses(model: LanguageModel, bidirectional: bool) -> None:
+    """Whether its batches were made for both directions or for one."""
+    alone = LanguageModel(BiLM(dataclasses.replace(CONFIG, bidirectional=False)), model.head).double()
+    left = {name: tensor for name, tensor in model.bilm.state_dict().items() if not name.startswith("backward_stack.")}
+    alone.bilm.load_state_dict(left)
+    drawn = Candidates(torch.tensor([0, 2, 1]), 4)
+    lexicon, state, after = Lexicon(WORDS), None, None
+    for text in SentenceStreams(map(lexicon.ids, TEXT), 2, 4):
+        batch = lm_batch(text, lexicon.characters, len(WORDS), bidirectional=bidirectional)
+        assert len(batch.backward_BT) == (2 if bidirectional else 0)
+        expected, after = model(lm_batch(text, lexicon.characters, len(WORDS)), after)
+        losses, state = alone(batch, state)
+        torch.testing.assert_close(losses.forward_N, expected.forward_N)
+        assert torch.equal(losses.mean(), losses.forward_N.mean())
+        assert len(losses.backward_N) == 0
+        assert (detach(state).backward, len(state.forward)) == ((), 2)
+        torch.testing.assert_close(state.forward, after.forward)
+        sampled, both_sampled = alone(batch, None, (drawn,))[0], model(batch, None, (drawn, drawn))[0]
+        torch.testing.assert_close(sampled.forward_N, both_sampled.forward_N)

@@ -195,3 +195,22 @@ def test_no_sentence_no_score(golden: Golden) -> None:
     checkpoint: Checkpoint = golden.checkpoint
     assert checkpoint.vocabulary is golden.vocabulary
     assert scorer_of(golden)([]) == []
+
+
+@pytest.mark.parametrize("carry_state", [False, True])
+def test_a_model_that_reads_forward_alone(golden: Golden, forward_golden: Golden, carry_state: bool) -> None:
+    text = [*golden.text[:3], []]
+    both, alone = (scorer_of(model, carry_state=carry_state)(text) for model in (golden, forward_golden))
+    for score, other in zip(alone, both, strict=True):
+        np.testing.assert_allclose(score.forward, other.forward, rtol=0, atol=TOLERANCE)
+        assert score.backward.shape == score.surprisal("bits").backward.shape == (0,)
+        np.testing.assert_array_equal(score.joint, score.forward[:-1])
+
+
+def test_its_stream_sums_to_its_perplexity(golden: Golden, forward_golden: Golden) -> None:
+    text = golden.text[:20]
+    said = perplexity(forward_golden.model, forward_golden.vocabulary, text, forward_golden.reader)
+    forward = sum(score.forward.sum() for score in scorer_of(forward_golden, carry_state=True)(text))
+    assert math.exp(-forward / said.tokens) == pytest.approx(said.forward, rel=1e-6)
+    assert said.forward == pytest.approx(perplexity(golden.model, golden.vocabulary, text, golden.reader).forward, rel=1e-6)
+    assert (said.backward, said.mean) == (None, said.forward)

@@ -174,3 +174,19 @@ def test_the_recurrence_may_be_another() -> None:
     with torch.no_grad():
         assert torch.equal(other(batch)[0], bilm(batch)[0])
     assert layers == [*other.forward_stack.layers, *other.backward_stack.layers]
+
+
+def test_forward_alone_is_the_left_half() -> None:
+    both, batch = bilm_of(CONFIG), word_batch(SENTENCES)
+    forward = BiLM(dataclasses.replace(CONFIG, bidirectional=False)).double()
+    left = {name: tensor for name, tensor in both.state_dict().items() if not name.startswith("backward_stack.")}
+    forward.load_state_dict(left)
+    assert forward.stacks == [forward.forward_stack]
+    with torch.no_grad():
+        (expected, after), (layers, state) = both(batch), forward(batch)
+        later_expected, later = both(batch, after)[0], forward(batch, state)[0]
+    assert layers.shape == (4, len(SENTENCES), 7, 5)
+    assert torch.equal(layers, expected[..., :5])
+    assert torch.equal(later, later_expected[..., :5])
+    assert state.backward == ()
+    torch.testing.assert_close(state.forward, after.forward, rtol=0, atol=0)

@@ -18,12 +18,13 @@ from tests.pretraining.conftest import RECIPE, TINY, sentences
 
 from elmokit.checkpoints.checkpoint import Checkpoint, build_bilm
 from elmokit.checkpoints.folder import load_folder
-from elmokit.config import TextConfig
+from elmokit.config import BiLMConfig, TextConfig
 from elmokit.errors import FormatError
 from elmokit.lm.language_model import LmBatch
 from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import perplexity
 from elmokit.model.bilm import BiLMState
+from elmokit.pretraining.inputs import Input
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.preparing import prepare
 from elmokit.pretraining.pretrain import pretrain
@@ -146,6 +147,60 @@ def test_running_text_with_another_tokenizer(options: Options, tmp_path: Path) -
     assert {"Do", "n't", "go", "!"} <= set(trainer.corpus.words.first(1000))
 
 
+FORWARD = replace(TINY, bidirectional=False)
+
+
+class TestForwardAlone:
+    """A model without a backward direction, of all kinds of input and with both kinds of softmax."""
+
+    @pytest.mark.parametrize(
+        ("read", "recipe"),
+        [("characters", RECIPE), ("characters", replace(RECIPE, negatives=None)), ("words", MODERN), ("both", MODERN)],
+        ids=["sampled", "full softmax", "words", "both"],
+    )
+    def test_it_is_trained_and_measured(self, options: Options, heldout: Path, read: Input, recipe: Recipe) -> None:
+        run = options(bilm=FORWARD, read=read, recipe=recipe, budget=Budget(steps=60), precision="bfloat16")
+        score = pretrain(run)
+        assert (score.backward, score.mean) == (None, score.forward)
+        assert score.forward < 25, "who guesses has a perplexity of 30"
+        checkpoint = load_folder(run.out)
+        assert not any(name.startswith("backward") for name in checkpoint.bilm)
+        model, vocabulary = load_language_model(checkpoint)
+        again = perplexity(model, vocabulary, lines_of(heldout), checkpoint.reader)
+        assert again.forward == pytest.approx(score.forward, rel=1e-6)
+        assert checkpoint.card is not None
+        assert f"forward {score.forward:.1f} (there is no backward direction)" in checkpoint.card
+        assert checkpoint.layer_means_LD is not None
+        assert checkpoint.layer_means_LD.shape == (3, TINY.output_dim)
+        log = log_of(run)
+        assert log[-1]["final"] == vars(score)
+        assert [key for key in log[-2] if key.startswith("heldout")] == ["heldout_forward", "heldout_mean"]
+
+    def test_its_step_is_the_forward_half_of_a_step(self, options: Options) -> None:
+        """From the same weights on the same text: the same forward loss, without the other direction's work."""
+        still = replace(RECIPE, dropout=0.0)
+        both, alone = (prepare(options(bilm=bilm, recipe=still, out=options().out / name)) for name, bilm in SHAPES.items())
+        alone.model.load_state_dict(both.model.state_dict(), strict=False)
+        candidates = both.candidates()
+        assert candidates is not None
+        (drawn,) = alone.candidates() or ()
+        assert torch.equal(drawn.ids_S, candidates[0].ids_S)
+        batch = both.batch(next(both.streams))
+        expected = both.model.eval()(batch, None, candidates)[0].forward_N.mean().item()
+        assert alone.step(0.0)["loss"] == pytest.approx(expected, rel=1e-6)
+        words_read = alone.batch(next(alone.streams)).chars_UW
+        assert len(words_read) <= len(batch.chars_UW)
+
+    def test_another_direction_is_another_run(self, options: Options) -> None:
+        for before, now in ((FORWARD, TINY), (TINY, FORWARD)):
+            pretrain(options(bilm=before, budget=Budget(steps=2), resume="never"))
+            with pytest.raises(ValueError, match=f"bilm.bidirectional was {before.bidirectional}, is {now.bidirectional}"):
+                prepare(options(bilm=now))
+
+
+SHAPES = {"both": TINY, "forward": FORWARD}
+
+
 class TestWrongOptions:
     """They are refused before anything is read or written."""
 
@@ -191,14 +246,22 @@ class TestResume:
     """A run that was interrupted ends with the very same numbers."""
 
     @pytest.mark.parametrize(
-        "recipe",
-        [RECIPE, replace(RECIPE, negatives=None), MODERN, replace(MODERN, dropout=0.5)],
-        ids=["reference", "full softmax", "modern", "much dropout"],
+        ("recipe", "bilm"),
+        [
+            (RECIPE, TINY),
+            (replace(RECIPE, negatives=None), TINY),
+            (MODERN, TINY),
+            (replace(MODERN, dropout=0.5), TINY),
+            (RECIPE, FORWARD),
+        ],
+        ids=["reference", "full softmax", "modern", "much dropout", "forward alone"],
     )
-    def test_it_goes_on_exactly(self, options: Options, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_goes_on_exactly(
+        self, options: Options, recipe: Recipe, bilm: BiLMConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         few = tmp_path / "few.txt"
         few.write_text("\n".join(sentences(40)) + "\n", encoding="utf-8")
-        changes = {"train": TextSource([str(few)]), "recipe": recipe, "budget": Budget(steps=24)}
+        changes = {"train": TextSource([str(few)]), "recipe": recipe, "bilm": bilm, "budget": Budget(steps=24)}
         whole, parts = (options(**changes, out=tmp_path / name) for name in ("whole", "parts"))
         pretrain(whole)
         for step in (1, 9, 20):  # in the first pass and in later ones

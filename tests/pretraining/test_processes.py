@@ -19,6 +19,7 @@ import torch
 from tests.pretraining.conftest import RECIPE, TINY, sentences
 
 from elmokit.checkpoints.folder import load_folder
+from elmokit.config import BiLMConfig
 from elmokit.training.checkpoints import Checkpoints, State
 
 RUN = """
@@ -94,6 +95,7 @@ def largest_difference(one: State, two: State) -> float:
     """Over all weights and what the optimizers remember."""
     names = [name for name in one.tensors if name.startswith(("model.", "optimizer.", "state."))]
     assert len(names) > 20
+    assert names == [name for name in two.tensors if name.startswith(("model.", "optimizer.", "state."))]
     return max(float((one.tensors[name].double() - two.tensors[name].double()).abs().max()) for name in names)
 
 
@@ -102,12 +104,13 @@ MODERN = replace(RECIPE, optimizer="modern", learning_rate=2e-3, clip_norm=1.0, 
 
 
 @pytest.mark.parametrize(
-    "recipe",
-    [replace(RECIPE, dropout=0.0), replace(RECIPE, dropout=0.0, negatives=None), MODERN],
-    ids=["sampled", "full", "modern"],
+    ("recipe", "bilm"),
+    [(STILL, TINY), (replace(STILL, negatives=None), TINY), (MODERN, TINY), (MODERN, replace(TINY, bidirectional=False))],
+    ids=["sampled", "full", "modern", "forward alone"],
 )
-def test_two_processes_are_one(tmp_path: Path, recipe: Any) -> None:
-    alone, both = (given(tmp_path, name, recipe=asdict(recipe)) for name in ("alone", "both"))
+def test_two_processes_are_one(tmp_path: Path, recipe: Any, bilm: BiLMConfig) -> None:
+    changes = {"recipe": asdict(recipe), "bilm": bilm.to_dict()}
+    alone, both = (given(tmp_path, name, **changes) for name in ("alone", "both"))
     run(alone)
     run(both, count=2)
     one, two = last_state(alone), last_state(both)
@@ -117,8 +120,10 @@ def test_two_processes_are_one(tmp_path: Path, recipe: Any) -> None:
     assert max(float((first.bilm[name] - second.bilm[name]).abs().max()) for name in first.bilm) < 2e-6
 
 
-def test_accumulated_parts_are_the_whole_batch(tmp_path: Path) -> None:
-    whole, parts = given(tmp_path, "whole"), given(tmp_path, "parts", accumulate=4)
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_accumulated_parts_are_the_whole_batch(tmp_path: Path, bidirectional: bool) -> None:
+    bilm = replace(TINY, bidirectional=bidirectional).to_dict()
+    whole, parts = given(tmp_path, "whole", bilm=bilm), given(tmp_path, "parts", bilm=bilm, accumulate=4)
     run(whole)
     run(parts)
     assert largest_difference(last_state(whole), last_state(parts)) < 2e-6

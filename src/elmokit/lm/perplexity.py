@@ -42,7 +42,7 @@ class Perplexity:
     def words(self, digits: int) -> str:
         """Say the perplexities in words, with so many digits behind the point."""
         if self.backward is None:
-            return f"forward {self.forward:.{digits}f}, there is no backward direction"
+            return f"forward {self.forward:.{digits}f} (there is no backward direction)"
         return f"forward {self.forward:.{digits}f}, backward {self.backward:.{digits}f}, mean {self.mean:.{digits}f}"
 
 

@@ -2,12 +2,16 @@
 
 import copy
 import math
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.checkpoints.small_models import change_json
 
 from elmokit.compat.allennlp import (
     Elmo,
@@ -246,3 +250,13 @@ def test_token_embedder(tiny_files: Files) -> None:
         assert torch.allclose(narrow(ids), narrow._projection(x), atol=1e-6)
         assert narrow(ids.unsqueeze(1)).shape == (1, 1, 2, 5)
     assert {name.split(".")[0] for name in narrow.state_dict()} == {"_elmo", "_projection"}
+
+
+def test_a_model_that_reads_forward_alone_is_refused(tiny_files: tuple[str, str], tmp_path: Path) -> None:
+    for file in tiny_files:
+        shutil.copy(file, tmp_path)
+    change_json(tmp_path / "options.json", "bidirectional", False)
+    with h5py.File(tmp_path / "weights.hdf5", "r+") as weights:
+        del weights["RNN_1"]
+    with pytest.raises(ValueError, match=r"options.json: AllenNLP's classes need a model of both directions; use elmokit.Elmo"):
+        _ElmoBiLm(str(tmp_path / "options.json"), str(tmp_path / "weights.hdf5"))

@@ -48,6 +48,8 @@ def perplexity(
         print(json_module.dumps(asdict(score)))
         return
     print(f"forward   {score.forward:.2f}")
+    each = ""
     if score.backward is not None:
         print(f"backward  {score.backward:.2f}\nmean      {score.mean:.2f}")
-    print(f"targets   {score.tokens:,} in each direction\nunknown   {score.oov:.2%} of the words, scored as <UNK>")
+        each = " in each direction"
+    print(f"targets   {score.tokens:,}{each}\nunknown   {score.oov:.2%} of the words, scored as <UNK>")
