@@ -184,16 +184,18 @@ def _word_of(place: str, line: str, layout: Layout) -> tuple[tuple[int, int], bo
 def _rows(path: str, lines: Iterator[str], layout: Layout, tokenize: Tokenizer) -> Iterator[Record]:
     form = _Tsv() if layout.kind_of(path) == "tsv" else _Csv()
     column: int | None = None
-    for number, (raw, row) in enumerate(form.rows(path, lines)):
+    line = 1
+    for raw, row in form.rows(path, lines):
         if column is None:
             column = _find(path, layout, row)
-        if (layout.header and number == 0) or row in ([], [""]):
+        if (layout.header and line == 1) or row in ([], [""]):
             yield Record(raw)
-            continue
-        if not -len(row) <= column < len(row):
-            raise FormatError(f"{path}, row {number}: {len(row)} columns, so none of number {column}, counted from 0")
-        tokens, allowed = _cut(row[column], tokenize)
-        yield Record(raw, tokens, allowed, partial(_other_row, form, row, column, tokens))
+        elif -len(row) <= column < len(row):
+            tokens, allowed = _cut(row[column], tokenize)
+            yield Record(raw, tokens, allowed, partial(_other_row, form, row, column, tokens))
+        else:
+            raise FormatError(f"{path}, line {line}: {len(row)} columns, so none of number {column}, counted from 0")
+        line += raw.count("\n")
 
 
 def _find(path: str, layout: Layout, first: list[str]) -> int:
