@@ -75,8 +75,8 @@ def test_copies_behind_their_originals_with_the_same_labels(
             assert {row[1] for row in changed} == {"O"}
     assert all(made[0][0][0].isupper() or made[0][0] == "银行" for made in dogs)
     said = capsys.readouterr().err
-    assert said.startswith("elmo: 3 sentences read, 4 copies written, in which ")
-    assert "; 1 sentences had no word to replace, and have no copy; 3 words were kept for their labels, see --repl" in said
+    assert said.startswith("elmo: sentences read: 3; copies written: 4; words replaced in them: ")
+    assert "; sentences without a word to replace, and so without a copy: 1; words kept for their labels: 3, see --repl" in said
 
 
 def test_the_counts_are_those_of_the_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_the_counts_are_those_of_the_file(folder: Path, tmp_path: Path, capsys: 
     replaced = sum(
         row != before for made, old in zip(sentences(out), originals, strict=True) for row, before in zip(made, old, strict=True)
     )
-    assert f"60 sentences read, 40 copies written, in which {replaced} of 100 words are replaced" in capsys.readouterr().err
+    assert f"sentences read: 60; copies written: 40; words replaced in them: {replaced} of 100 (" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:

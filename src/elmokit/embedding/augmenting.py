@@ -78,13 +78,13 @@ class AugmentCounts:
         """All of them in one line."""
         share = self.replaced / max(self.replaceable, 1)
         said = (
-            f"{self.sentences:,} sentences read, {self.copies:,} copies written, "
-            f"in which {self.replaced:,} of {self.replaceable:,} words are replaced ({share:.1%})"
+            f"sentences read: {self.sentences:,}; copies written: {self.copies:,}; "
+            f"words replaced in them: {self.replaced:,} of {self.replaceable:,} ({share:.1%})"
         )
         if self.without:
-            said += f"; {self.without:,} sentences had no word to replace, and have no copy"
+            said += f"; sentences without a word to replace, and so without a copy: {self.without:,}"
         if self.labelled:
-            said += f"; {self.labelled:,} words were kept for their labels, see --replace-labelled"
+            said += f"; words kept for their labels: {self.labelled:,}, see --replace-labelled"
         return said
 
 

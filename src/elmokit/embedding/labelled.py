@@ -95,7 +95,7 @@ class Record(NamedTuple):
 
 
 def read_records(path: str, layout: Layout, tokenize: Tokenizer) -> Iterator[Record]:
-    """Read a file, never the whole of it; joined, the `lines` of all records are the file.
+    """Read a file, never the whole of it. The `lines` of all records are the file, with an end of its last sentence.
 
     `.gz`, `.xz` and `.zst` are unpacked on the way.
 

@@ -120,7 +120,7 @@ class Augmenter:
         self.batch_tokens = batch_tokens
         device = model.head.bias.device
         never = [i for i, word in enumerate(vocabulary.words) if not _WORD.fullmatch(word)]
-        bias_V = 2 * model.head.bias.detach().float()
+        bias_V = 2 * model.head.bias.detach()
         self.bias_V = bias_V.index_fill(0, torch.tensor(never, dtype=torch.long, device=device), -math.inf)
 
     def __call__(
