@@ -92,6 +92,12 @@ def test_another_seed_and_another_copy_draw_other_words(golden: Golden) -> None:
     assert [copies[0] for copies in drawn(0)] != [copies[1] for copies in drawn(0)]
 
 
+def test_sentences_do_not_share_their_draws(golden: Golden) -> None:
+    """Alike but for a number, with the same seed: not the same places in all of them."""
+    text = [["the", "cat", "sat", "on", "the", "mat", str(number)] for number in range(20)]
+    assert len({tuple(copy) for [copy] in augmenter_of(golden)(text)}) > 3
+
+
 def test_the_rate_is_the_share_of_words(golden: Golden) -> None:
     words = golden.text[0] * 3
     able = len(replaceable_places(words))

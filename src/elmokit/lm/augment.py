@@ -51,7 +51,8 @@ class Augmentation:
     copies: int = 1
     """New versions of each sentence, drawn independently: those of a short sentence may be alike."""
     seed: int = 0
-    """The same seed draws the same words, on the same machine; what a sentence draws does not depend on other sentences."""
+    """The same seed draws the same words, on the same machine. What a sentence draws depends on its words alone, not on the other
+    sentences, but for rounding: numbers computed in another batch may differ in their last digits, and very rarely tip a draw."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done.
