@@ -19,7 +19,7 @@ class Block(NamedTuple):
     """A fenced block of code."""
 
     language: str
-    """`python` and `sh` are run; `console`, with its prompts, sets things up and is only read."""
+    """`python` and `sh` are run; `console`, with its prompts, is only read; what it says of `cat` must be true."""
     code: str
 
 
@@ -81,3 +81,6 @@ def test_the_code_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.Mo
             for program, *words in commands(block):
                 assert program == "elmo"
                 assert main(words) == 0, words
+        elif block.code.startswith("$ cat "):
+            command, _, content = block.code.partition("\n")
+            assert Path(command.split()[2]).read_text(encoding="utf-8") == content

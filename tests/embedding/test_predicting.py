@@ -1,4 +1,4 @@
-"""`Elmo.score` and `Elmo.fill`."""
+"""`Elmo.score`, `Elmo.fill` and `Elmo.augment`."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +92,30 @@ def test_words_are_read_in_the_models_form_and_given_back_as_they_were() -> None
     assert elmo.fill("The BANK x", 2) == elmo.fill("the bank x", 2)
 
 
+def test_copies_have_as_many_words_and_none_where_nothing_can_be_replaced(en_small: Elmo) -> None:
+    copies = en_small.augment([WORDS, [], ["1", "!"]], rate=0.5, copies=3, seed=1)
+    assert list(map(len, copies)) == [3, 0, 0]
+    for copy in copies[0]:
+        assert len(copy) == len(WORDS)
+        assert copy != WORDS
+        assert copy[-1] == "."
+    assert copies == en_small.augment(iter([WORDS, [], ["1", "!"]]), rate=0.5, copies=3, seed=1)
+    assert copies != en_small.augment([WORDS, [], ["1", "!"]], rate=0.5, copies=3, seed=2)
+    assert en_small.augment([]) == []
+
+
+def test_words_that_must_stay(en_small: Elmo) -> None:
+    allowed = [[word == "the" for word in WORDS]]
+    assert en_small.augment([WORDS], rate=1, top_k=1, allowed=allowed) == [[["I", "sat", "by", "a", "river", "bank", "."]]]
+
+
+def test_copies_are_written_in_the_case_of_the_original() -> None:
+    """By a model that knows `the` and `bank` alone, in lower case."""
+    assert lowercase_model().augment([["The", "BANK", "bank", "x"]], rate=1, top_k=1, allowed=[[True, True, True, False]]) == [
+        [["Bank", "THE", "the", "x"]]
+    ]
+
+
 def test_scoring_leaves_the_network_as_it_was(en_small: Elmo) -> None:
     elmo = lowercase_model()
     elmo.bilm.train()
@@ -112,7 +136,13 @@ def test_several_threads_may_call_it(en_small: Elmo) -> None:
 
 
 def test_a_model_without_a_head_says_which_have_one(elmo: Elmo) -> None:
-    for call in (lambda: elmo.score("a b"), lambda: elmo.fill("a b", 0), lambda: elmo.vocabulary, lambda: elmo.language_model):
+    for call in (
+        lambda: elmo.score("a"),
+        lambda: elmo.fill("a", 0),
+        lambda: elmo.augment([["a"]]),
+        lambda: elmo.vocabulary,
+        lambda: elmo.language_model,
+    ):
         with pytest.raises(ValueError, match="has no language-model head.* en-small can"):
             call()
 
@@ -124,5 +154,11 @@ def test_bad_inputs(en_small: Elmo) -> None:
             en_small.score(bad)
     with pytest.raises(ValueError, match="batch_tokens must be 1 or more"):
         en_small.score("a", batch_tokens=0)
+    with pytest.raises(ValueError, match="sentences must be lists of words, not texts"):
+        en_small.augment(["a text"])
+    with pytest.raises(ValueError, match="allowed must have a list for each sentence"):
+        en_small.augment([["a", "b"]], allowed=[[True]])
+    with pytest.raises(ValueError, match="rate must be above 0"):
+        en_small.augment([["a", "b"]], rate=0)
     with pytest.raises(ValueError, match=r"inputs\[0\]\[1\] is int"):
         en_small.fill(["a", 3], 0)  # type: ignore[list-item]  # that is the point

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from elmokit.cli.commands.augment import augment
     from elmokit.cli.commands.bench import bench
     from elmokit.cli.commands.convert import convert
     from elmokit.cli.commands.demo import demo
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from elmokit.cli.commands.static import static
 
 __all__ = [
+    "augment",
     "bench",
     "convert",
     "demo",

@@ -5,6 +5,7 @@ from typing import overload
 
 from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.embedding.inputs import Collate, Inputs, Text, Words, read_inputs
+from elmokit.lm.augment import Augmentation, Augmenter
 from elmokit.lm.fill import Fill, fill
 from elmokit.lm.language_model import LanguageModel
 from elmokit.lm.load import load_head
@@ -99,3 +100,58 @@ class Predicting:
         given: Inputs = sentence if isinstance(sentence, str) else [sentence]
         words = collate.read_forms(read_inputs(given, collate.config.text.tokenizer, warn=False).words)[0]
         return fill(model, self.vocabulary, self.reader, words, position, k)
+
+    def augment(
+        self,
+        sentences: Iterable[Words],
+        *,
+        rate: float = 0.15,
+        top_k: int = 10,
+        copies: int = 1,
+        seed: int = 0,
+        allowed: Iterable[Sequence[bool]] | None = None,
+        batch_tokens: int = 8192,
+    ) -> list[list[list[str]]]:
+        """Make new versions of sentences: some words replaced by words that the model expects there, one for one.
+
+        What a place expects is read from the sentence as it was given, from both sides, as `fill` does it. Marks, numbers
+        and whatever else is not letters stay; so do capitals. A label that belongs to a word stays with its place, but
+        whether it still fits is for you to say: with `allowed` keep the words that matter, names above all.
+
+        Args:
+            sentences: Sentences, each a list of words.
+            rate: Probability with which each word is replaced, above 0; of every sentence one is, at the least.
+            top_k: Replacements are drawn from so many likeliest words, in proportion to their probability; never the word itself.
+            copies: New versions of each sentence, drawn independently: two may be alike.
+            seed: The same seed gives the same copies on the same machine, whatever the other sentences are.
+            allowed: For each sentence, which of its words may be replaced; None: all.
+            batch_tokens: Words computed at once; it changes memory and speed.
+
+        Returns:
+            For each sentence a list of its copies, each a list of as many words; an empty list if it has no word to replace.
+
+        Raises:
+            ValueError: The model has no language-model head, or an option or input is of the wrong kind.
+        """
+        augmentation = Augmentation(rate=rate, top_k=top_k, copies=copies, seed=seed)
+        collate = Collate(self.checkpoint.config, self.reader)
+        augmenter = Augmenter(self.language_model, self.vocabulary, self.reader, augmentation, batch_tokens=batch_tokens)
+        read = read_inputs(sentences, collate.config.text.tokenizer, warn=False)
+        if read.tokens is not None and read.words:
+            raise ValueError("sentences must be lists of words, not texts; `tokenize` cuts texts into words")
+        limits = _limits(read.words, allowed)
+        made = augmenter(read.words, collate.read_forms(read.words), limits)
+        return [
+            [[copy.get(place, word) for place, word in enumerate(words)] for copy in copies_of]
+            for words, copies_of in zip(read.words, made, strict=True)
+        ]
+
+
+def _limits(sentences: list[list[str]], allowed: Iterable[Sequence[bool]] | None) -> list[Sequence[bool]] | None:
+    """Check that each word has its `allowed`."""
+    if allowed is None:
+        return None
+    limits = list(allowed)
+    if [len(limit) for limit in limits] != [len(words) for words in sentences]:
+        raise ValueError("allowed must have a list for each sentence, with True or False for each of its words")
+    return limits

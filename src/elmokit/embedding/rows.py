@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from elmokit.errors import FormatError, MissingExtraError
-from elmokit.text.files import read_lines
+from elmokit.text.files import PACKED, read_lines
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 """Suffixes of files in which the texts are a column; any other file holds one text a line."""
-_PACKED = (".gz", ".xz", ".zst")
 _LONGEST_FIELD = 2**31 - 1
 _ROWS_AT_ONCE = 1024
 
@@ -59,7 +58,7 @@ def read_rows(path: str | Path, column: str | None = None, id_column: str | None
 def table_kind(path: str | Path) -> str | None:
     """Give the suffix of a table, without that of its packing; None for lines of text."""
     path = Path(path)
-    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
     return name.suffix.lower() if name.suffix.lower() in TABLES else None
 
 

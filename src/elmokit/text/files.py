@@ -15,6 +15,8 @@ from typing import IO, Literal
 from elmokit.errors import FormatError, MissingExtraError
 
 _CHUNK = 1 << 16
+PACKED = (".gz", ".xz", ".zst")
+"""Suffixes of files that are unpacked on the way."""
 _NOT_UNPACKED = (".bz2", ".zip", ".7z")
 _BOM = b"\xef\xbb\xbf"
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
