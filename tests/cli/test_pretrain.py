@@ -15,6 +15,7 @@ from elmokit.checkpoints.folder import load_folder
 from elmokit.cli.commands.pretrain import parse_filters
 from elmokit.cli.main import main
 from elmokit.embedding.elmo import Elmo
+from elmokit.pretraining.recipes import PRESETS
 
 SHAPE = ["--preset", "tiny", "--cell-dim", "12", "--projection-dim", "8", "--filters", "1x4,2x4", "--tokenizer", "whitespace"]
 SMALL = [*SHAPE, "--vocab-size", "40", "--batch-size", "8", "--window", "10", "--negatives", "15"]
@@ -127,28 +128,75 @@ def test_0_negatives_are_the_full_softmax(words: list[str], tmp_path: Path) -> N
 
 def test_several_files_after_one_option(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a shell writes them for a pattern; and a pattern that the shell did not touch."""
-    other = tmp_path / "other.txt"
-    other.write_text("a b\n", encoding="utf-8")
-    start = ["pretrain", "--out", str(tmp_path / "model"), "--steps", "1", "--dry-run", "--corpus"]
-    assert main([*start, str(corpus), str(other), "--preset", "tiny"]) == 0
-    assert capsys.readouterr().out.startswith("2 file(s)")
-    assert main([*start, str(tmp_path / "*.txt")]) == 0
-    assert capsys.readouterr().out.startswith("1 file(s)")
+    texts = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    for number, text in enumerate(texts, 1):
+        text.write_text("a b\n" * number, encoding="utf-8")
+    start = [
+        "pretrain",
+        "--out",
+        str(tmp_path / "model"),
+        *SMALL,
+        "--steps",
+        "1",
+        "--dry-run",
+        "--heldout",
+        str(corpus),
+        "--corpus",
+    ]
+    assert main([*start, *map(str, texts)]) == 0
+    assert capsys.readouterr().out.startswith("6 words in 3 sentences")
+    assert main([*start, str(tmp_path / "t*.txt")]) == 0
+    assert capsys.readouterr().out.startswith("4 words in 2 sentences")
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(
-    words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_dry_run_says_what_a_run_takes_and_keeps_only_the_text(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "--steps", "10", "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    for part in ("1 file(s)", "held out: 1 file(s)", "LSTM 2 × 12, projection 8", "8 filters", "batch 8 × 10", "negatives 15"):
+    for part in ("in 300 sentences", "LSTM 2 × 12, projection 8", "batch 8 × 10", "negatives 15", "tokens/s", ": 800 words in"):
         assert part in plan
-    assert list(tmp_path.iterdir()) == []
-    big = ["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model"), "--preset", "original", "--epochs", "10"]
-    assert main([*big, "--dry-run"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["model.training"]
+    assert [path.name for path in (tmp_path / "model.training").iterdir()] == ["corpus"]
+
+
+def test_a_run_that_was_planned(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Seconds allow no more than the smallest size; what goes on is the same run."""
+    files = ["--corpus", str(corpus), "--heldout", str(corpus), "--out", str(tmp_path / "model"), "--tokenizer", "whitespace"]
+    planned = ["pretrain", *files, "--preset", "auto", "--batch-size", "8", "--hours", "0.0005"]
+    assert main([*planned, "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    assert "93.6 M parameters" in plan
-    assert "a hundredth of the documents" in plan
+    assert "size tiny: in 2 s it meets" in plan
+    assert main(planned) == 0
+    said = capsys.readouterr().err
+    assert plan in said, "it was planned already"
+    assert load_folder(tmp_path / "model").config.bilm == PRESETS["tiny"]
+    assert main([*planned[:-1], "0.0007"]) == 0
+    assert "going on from step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--hours", "1", "--cell-dim", "64"], "--cell-dim changes a preset, and --preset auto chooses one"),
+        (["--steps", "9"], "--preset auto plans for a time: give --hours"),
+    ],
+)
+def test_what_does_not_go_with_a_plan(
+    corpus: Path, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model"), "--preset", "auto", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_is_made_by_one_process(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*words, "--steps", "10", "--dry-run"]) == 2
+    assert "--dry-run tries steps in one process: first without torchrun" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from elmokit.config import BiLMConfig
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.preparing import describe_reading, read_corpus
+from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.trial import Trial, try_out
 
 
@@ -61,7 +62,9 @@ def dry_run(options: PretrainOptions) -> str:
     """
     corpus = read_corpus(options)
     trial = try_out(options)
-    return "\n".join([describe_reading(corpus, options), *forecast_lines([("", options, trial)], corpus)])
+    return "\n".join(
+        [describe_reading(corpus, options), recipe_words(options.recipe), *forecast_lines([("", options, trial)], corpus)]
+    )
 
 
 Tried = tuple[str, PretrainOptions, Trial | None]
@@ -88,7 +91,16 @@ def forecast_lines(tried: Sequence[Tried], corpus: Corpus) -> list[str]:
 
 def shape_words(bilm: BiLMConfig) -> str:
     """Name a size."""
-    return f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}"
+    alone = "" if bilm.bidirectional else ", forward alone"
+    return f"LSTM {bilm.layers} × {bilm.cell_dim}, projection {bilm.output_dim}{alone}"
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """Name a way of training."""
+    return (
+        f"recipe {recipe.optimizer}: batch {recipe.batch_size} × {recipe.window}, learning rate {recipe.learning_rate} "
+        f"({recipe.schedule}), dropout {recipe.dropout}, negatives {recipe.negatives or 'none (full softmax)'}"
+    )
 
 
 def words(tokens: float) -> str:

@@ -20,7 +20,7 @@ from elmokit.atomic import atomic_path
 from elmokit.config import BiLMConfig
 from elmokit.errors import FormatError
 from elmokit.pretraining.corpus import Corpus, Shard
-from elmokit.pretraining.forecast import Tried, duration, forecast, forecast_lines, words
+from elmokit.pretraining.forecast import Tried, duration, forecast, forecast_lines, recipe_words, words
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.preparing import describe_reading, read_corpus
 from elmokit.pretraining.recipes import PRESETS
@@ -73,6 +73,7 @@ def plan(options: PretrainOptions, *, choose_vocabulary: bool, choose_dropout: b
     options = _with(options, chosen)
     lines = [
         describe_reading(corpus, options),
+        recipe_words(replace(options.recipe, dropout=dropout)),
         *forecast_lines(tried, corpus),
         f"size {name}: {_reason(tried, name, corpus)}",
         f"vocabulary {options.vocabulary_size:,}: "
@@ -124,9 +125,7 @@ def _largest(tried: list[Tried], corpus: Corpus) -> tuple[str, PretrainOptions, 
     """
     fit = [(name, options, trial) for name, options, trial in tried if trial is not None]
     if not fit:
-        raise ValueError(
-            "--preset auto: memory is too small for the smallest size; a smaller --batch-size or --accumulate needs less"
-        )
+        raise ValueError("--preset auto: memory is too small for any size; a smaller --batch-size or --accumulate needs less")
     enough = [size for size in fit if _per_parameter(size[2], size[1], corpus) >= ENOUGH]
     return (enough or fit[:1])[-1]
 

@@ -23,7 +23,7 @@ from elmokit.training.memory import device_peak_bytes, peak_bytes
 from elmokit.training.ranks import ALONE
 
 WARM_UP, STEPS = 3, 20
-LEAST_SECONDS, MOST_SECONDS = 5.0, 30.0
+LEAST_SECONDS, MOST_SECONDS = 3.0, 30.0
 """Fast steps are repeated for so long, and of slow ones fewer are done."""
 
 
@@ -77,8 +77,9 @@ def _answer(found: Trial | None) -> Trial | None:
 def _tried(options: PretrainOptions) -> Trial | None:
     """Try, here."""
     try:
+        corpus = read_corpus(options)
         with TemporaryDirectory(dir=options.work) as folder:
-            return _measured(build_trainer(options, read_corpus(options), Checkpoints(Path(folder), 1), ALONE))
+            return _measured(build_trainer(options, corpus, Checkpoints(Path(folder), 1), ALONE))
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             return None
@@ -123,7 +124,7 @@ def _scored_per_second(trainer: Pretrainer, rows: int) -> float:
         sentences = list(trainer.corpus.heldout.sentences(tokens))
         seconds = _seconds(partial(stream_perplexity, trainer.model, iter(sentences), trainer.word_rows, rows))
         scored = sum(len(sentence) + 1 for sentence in sentences)
-        if seconds > 1 or tokens >= most:
+        if seconds > 0.5 or tokens >= most:
             return scored / seconds
         tokens = math.ceil(tokens * 4)
 
