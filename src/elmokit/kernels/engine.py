@@ -220,8 +220,7 @@ class Engine:
             if kernels is None:
                 return self.bilm.layers_of(x_BTP, lengths_B, state)
             x_BTP = x_BTP * (torch.arange(x_BTP.shape[1], device=x_BTP.device) < lengths_B[:, None]).unsqueeze(-1)
-            if words_BT is not None and x_BTP.device.type != "cpu":
-                words_BT = None
+            words_BT = words_BT if x_BTP.device.type == "cpu" else None
             if not self.bilm.config.bidirectional:
                 words_1TB = None if words_BT is None else [words_BT.T]
                 ((outputs, after),) = self._run(kernels, [x_BTP], lengths_here_B, [state and state.forward], words_1TB)
