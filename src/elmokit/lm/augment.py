@@ -101,7 +101,7 @@ class Augmenter:
         batch_tokens: Words computed at once (rows × longest row).
 
     Raises:
-        ValueError: A budget below 1.
+        ValueError: A budget below 1, or a model that reads forward alone.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class Augmenter:
         batch_tokens: int = 8192,
     ) -> None:
         token_budget_batches([], batch_tokens)  # refuses a wrong budget
+        if not model.bilm.config.bidirectional:
+            raise ValueError("this model reads forward alone, and what may stand at a place depends on both sides of it")
         self.model = model
         self.vocabulary = vocabulary
         self.reader = reader
