@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from elmokit.cli.commands.pretrain import pretrain
     from elmokit.cli.commands.score import score
     from elmokit.cli.commands.static import static
+    from elmokit.cli.commands.tune import tune
 
 __all__ = [
     "augment",
@@ -38,6 +39,7 @@ __all__ = [
     "pretrain",
     "score",
     "static",
+    "tune",
 ]
 
 

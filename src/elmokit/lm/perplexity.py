@@ -5,11 +5,16 @@
 The text is one stream in file order, each direction's state carried from sentence to sentence; a sentence of n words
 gives n + 1 targets a direction (its end mark counts), each counted once; a word outside the vocabulary is scored as
 `<UNK>`. "mean" is exp of the mean of both directions' losses, or "forward" of a model that reads forward alone.
+
+    bits per character = (log2(mean) · targets + 8 · (bytes + 1) for each unknown word) / (characters + 1 for each word)
+
+compares models of different vocabularies, where perplexities do not: what is left of a text when the words that a model
+does not know are spelt out after their `<UNK>`, byte by byte, by a code that knows nothing.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +43,8 @@ class Perplexity:
     """Targets of one direction: words and one end mark for each sentence."""
     oov: float
     """Share of the words (end marks not counted) that are outside the vocabulary."""
+    bits_per_character: float | None = None
+    """See the head of this file; None where only the ids of words were known."""
 
     def words(self, digits: int) -> str:
         """Say the perplexities in words, with so many digits behind the point."""
@@ -61,7 +68,12 @@ def perplexity(
         ValueError: There is no sentence; or a reader is needed.
     """
     lexicon = Lexicon(vocabulary, reader or word_reader(model.bilm.config))
-    return stream_perplexity(model, map(lexicon.ids, sentences), lexicon.characters)
+    spelling = _Spelling(sentences, vocabulary)
+    score = stream_perplexity(model, map(lexicon.ids, spelling), lexicon.characters)
+    if not spelling.characters:
+        return score
+    bits = math.log2(score.mean) * score.tokens + 8 * spelling.spelt_bytes
+    return replace(score, bits_per_character=bits / spelling.characters)
 
 
 @torch.no_grad()
@@ -96,6 +108,25 @@ def stream_perplexity(
     if not bidirectional:
         return Perplexity(math.exp(forward), None, math.exp(forward), targets, oov)
     return Perplexity(math.exp(forward), math.exp(backward), math.exp((forward + backward) / 2), targets, oov)
+
+
+class _Spelling:
+    """Counts characters, and the bytes of unknown words, while sentences pass by."""
+
+    def __init__(self, sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> None:
+        self.sentences = sentences
+        self.vocabulary = vocabulary
+        self.characters = 0
+        """With one for what parts each word from the next."""
+        self.spelt_bytes = 0
+        """Of unknown words, each with one that ends it."""
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        for sentence in self.sentences:
+            self.characters += sum(map(len, sentence)) + len(sentence)
+            unknown = [word for word in sentence if word not in self.vocabulary]
+            self.spelt_bytes += sum(len(word.encode("utf-8", "surrogatepass")) + 1 for word in unknown)
+            yield sentence
 
 
 class _WordCounter:

@@ -28,7 +28,7 @@ from elmokit.pretraining.corpus_reading import SHARDS, CorpusReading, Journal
 from elmokit.pretraining.growing_words import by_frequency
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.spelled_words import SpelledWords, load_words, write_words
-from elmokit.text.vocabulary import SPECIAL_WORDS
+from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 _FORMAT = 2
 _AT_A_TIME = 1 << 22
@@ -42,11 +42,13 @@ class Shard:
     Args:
         tokens: All ids, sentence after sentence.
         starts: Where each sentence begins in `tokens`, and the end.
+        new_ids_N: The id by which each word goes now, where words have another order than on the disk.
     """
 
-    def __init__(self, tokens: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
+    def __init__(self, tokens: NDArray[np.int32], starts: NDArray[np.int64], new_ids_N: NDArray[np.int32] | None = None) -> None:
         self.tokens = tokens
         self.starts = starts
+        self.new_ids_N = new_ids_N
 
     def __len__(self) -> int:
         """Sentences."""
@@ -54,7 +56,12 @@ class Shard:
 
     def __getitem__(self, number: int) -> NDArray[np.int64]:
         """Give the word ids of a sentence."""
-        return self.tokens[self.starts[number] : self.starts[number + 1]].astype(np.int64)
+        return self.ids(int(self.starts[number]), int(self.starts[number + 1]))
+
+    def ids(self, start: int, end: int) -> NDArray[np.int64]:
+        """Give the word ids at some places of the text."""
+        ids = self.tokens[start:end]
+        return (ids if self.new_ids_N is None else self.new_ids_N[ids]).astype(np.int64)
 
     def sentences(self, tokens: int | None = None) -> Iterator[NDArray[np.int64]]:
         """Give the sentences in file order, until there are about `tokens` of them."""
@@ -79,6 +86,21 @@ class Corpus:
     heldout: Shard
     facts: dict[str, Any]
     """What `corpus.json` says: lines, bad lines, sentences, tokens, files."""
+    vocabulary_size: int | None = None
+    """V, where the vocabulary is not the corpus' own choice (`elmokit.pretraining.new_order`)."""
+
+    def vocabulary(self, size: int) -> Vocabulary:
+        """Give the words of the softmax: the most frequent ones of the training text, or those that were chosen for it.
+
+        Args:
+            size: V at most, where they were not.
+        """
+        return Vocabulary(self.words.first(self.vocabulary_size or min(size, self.facts["words_of_training"])))
+
+    def heldout_words(self) -> Iterator[list[str]]:
+        """Give the held-out sentences as words."""
+        for ids in self.heldout.sentences():
+            yield [self.words[int(i)] for i in ids]
 
     def characters(self, ids_U: NDArray[np.int64]) -> NDArray[np.int16]:
         """Give chars_UW of the words with these ids."""

@@ -40,6 +40,13 @@ def with_input(bilm: BiLMConfig, read: Input, vocabulary_size: int) -> BiLMConfi
     return replace(bilm, word_table=WordTableConfig(words=vocabulary_size, dim=WORD_DIM, projection=True))
 
 
+def input_of(bilm: BiLMConfig) -> Input:
+    """Tell what a shape reads."""
+    if bilm.word_table is None:
+        return "characters"
+    return "words" if bilm.char_cnn is None else "both"
+
+
 def word_rows(corpus: Corpus, read: Input, vocabulary_size: int) -> Characters:
     """Give what turns word ids into the rows that the model reads (see `elmokit.text.readers`)."""
     if read == "characters":

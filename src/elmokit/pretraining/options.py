@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from elmokit.config import BiLMConfig, TextConfig
+from elmokit.config import BiLMConfig, CharCnnConfig, TextConfig
 from elmokit.pretraining.inputs import Input
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
+from elmokit.pretraining.tuning import Start
 from elmokit.text.vocabulary import SPECIAL_WORDS
 from elmokit.training.budget import Budget
 
@@ -57,6 +58,8 @@ class PretrainOptions:
     """Of the matrix products; weights, sums and optimizer are float32 always."""
     patience: int | None = None
     """Measurements without a gain after which training ends, and the best checkpoint becomes the model; None: never."""
+    start: Start | None = None
+    """The model to go on from, which has the shape `bilm`; None: the first values are drawn."""
     tensorboard: bool = False
     """Whether the numbers are written for TensorBoard too."""
 
@@ -77,6 +80,11 @@ class PretrainOptions:
             raise ValueError(f"--checkpoint-minutes must be 0 or more, not {self.checkpoint_minutes}")
         if self.recipe.character_noise and self.read == "words":
             raise ValueError("--character-noise misspells what is read by its characters; with --input words nothing is")
+
+    @property
+    def max_characters(self) -> int:
+        """Places for a word's characters."""
+        return (self.bilm.char_cnn or CharCnnConfig()).max_characters
 
     @property
     def work(self) -> Path:

@@ -6,7 +6,6 @@ import sys
 import torch
 
 from elmokit.checkpoints.folder import check_target
-from elmokit.config import CharCnnConfig
 from elmokit.errors import FormatError
 from elmokit.kernels.training_char_cnn import training_convolution
 from elmokit.kernels.training_full_softmax import training_full_softmax
@@ -18,10 +17,10 @@ from elmokit.model.softmax import SoftmaxHead
 from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import RARELY, Corpus, build_corpus
 from elmokit.pretraining.inputs import tables_of, tie, with_input, word_rows
+from elmokit.pretraining.new_order import with_vocabulary
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.pretrainer import Pretrainer, Way
 from elmokit.pretraining.run_note import check_same_run, note_run
-from elmokit.text.vocabulary import Vocabulary
 from elmokit.training.checkpoints import Checkpoints
 from elmokit.training.ranks import ALONE, Ranks
 
@@ -67,11 +66,12 @@ def read_corpus(options: PretrainOptions, ranks: Ranks = ALONE) -> Corpus:
         say("standard input was read by an earlier run: its text is used, what comes now is not read", ranks)
     if not ranks.first:
         ranks.wait()  # until the first one has read the text
-    max_characters = (options.bilm.char_cnn or CharCnnConfig()).max_characters
-    corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, max_characters)
+    corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, options.max_characters)
     if ranks.first:
         ranks.wait()
-    return corpus
+    if options.start is None:
+        return corpus
+    return with_vocabulary(corpus, options.start.vocabulary(corpus, options.vocabulary_size))
 
 
 def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpoints, ranks: Ranks) -> Pretrainer:
@@ -79,12 +79,15 @@ def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpo
     torch.manual_seed(options.seed)  # the same first values in every process …
     dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
     dropout = options.recipe.dropout
-    size = len(vocabulary_of(corpus, options.vocabulary_size))
+    vocabulary = corpus.vocabulary(options.vocabulary_size)
+    size = len(vocabulary)
     shape = with_input(options.bilm, options.read, size)
     bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype))
     softmax = training_softmax(dtype), training_full_softmax(dtype)
     model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, *softmax)
     tie(model)
+    if options.start is not None:
+        options.start.take_over(model, vocabulary)
     for table in tables_of(bilm):
         table.sparse = True
     model = model.to(options.device)
@@ -95,11 +98,6 @@ def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpo
     share = options.recipe.character_noise
     noise = CharacterNoise(share, options.seed, corpus.words) if share else None
     return Pretrainer(model, corpus, options.recipe, options.seed, checkpoints, options.shuffle, way, rows, noise)
-
-
-def vocabulary_of(corpus: Corpus, size: int) -> Vocabulary:
-    """Give the words of the softmax: the most frequent ones of the training text."""
-    return Vocabulary(corpus.words.first(min(size, corpus.facts["words_of_training"])))
 
 
 def describe_reading(corpus: Corpus, options: PretrainOptions) -> str:
@@ -114,7 +112,7 @@ def describe_reading(corpus: Corpus, options: PretrainOptions) -> str:
         "repeated lines (estimated)": read["repeated_lines"],
     }
     met = ", ".join(f"{number:,} {name}" for name, number in bad.items() if number) or "nothing wrong with them"
-    too_long = f"{cut['share']:.2%} of the words are cut at {options.bilm.byte_cnn.max_characters - 2} bytes"
+    too_long = f"{cut['share']:.2%} of the words are cut at {options.max_characters - 2} bytes"
     advice = (
         f"; --max-characters {cut['max_characters_advised']} would cut less than 1 in {RARELY:,}"
         if cut["share"] >= 1 / RARELY
@@ -129,7 +127,7 @@ def describe_reading(corpus: Corpus, options: PretrainOptions) -> str:
 def describe_model(corpus: Corpus, model: LanguageModel, options: PretrainOptions) -> str:
     """Say what is trained."""
     size = len(model.head.bias)
-    ids_N = corpus.train.tokens[: 10**6]
+    ids_N = corpus.train.ids(0, 10**6)
     body = sum(parameter.numel() for parameter in model.bilm.parameters())
     head = sum(parameter.numel() for parameter in model.head.parameters())
     steps = math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window)

@@ -4,7 +4,7 @@ Beside the model folder `OUT` stands `OUT.training` with all that only training 
 it, `loss.png`, where matplotlib is there) and the checkpoints. It may be deleted when the model is finished.
 """
 
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.folder import save_folder
 from elmokit.config import ElmoConfig
 from elmokit.lm.load import load_language_model
-from elmokit.lm.perplexity import Perplexity, stream_perplexity
+from elmokit.lm.perplexity import Perplexity, perplexity
 from elmokit.model.bilm import BiLM
 from elmokit.pretraining.card import model_card
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.inputs import word_table
 from elmokit.pretraining.loss_plot import draw_log
 from elmokit.pretraining.options import PretrainOptions
-from elmokit.pretraining.preparing import prepare, say, vocabulary_of
+from elmokit.pretraining.preparing import prepare, say
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
@@ -55,7 +55,10 @@ def pretrain(options: PretrainOptions) -> Perplexity:
             raise
         _take_best(trainer, options, ranks)
         score = finish(trainer, options, log, begun) if ranks.first else Perplexity(0, 0, 0, 0, 0)
-        forward, backward, mean, tokens, oov = ranks.agree([number or 0 for number in astuple(score)])
+        numbers = [score.forward, score.backward or 0, score.mean, score.tokens, score.oov]
+        forward, backward, mean, tokens, oov = ranks.agree(numbers)
+        if ranks.first:
+            return score
         return Perplexity(forward, backward if options.bilm.bidirectional else None, mean, int(tokens), oov)
 
 
@@ -90,7 +93,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
     """
     corpus, model = trainer.corpus, trainer.model
     config = ElmoConfig(bilm=model.bilm.config, text=options.text, languages=options.languages)
-    vocabulary = vocabulary_of(corpus, options.vocabulary_size)
+    vocabulary = corpus.vocabulary(options.vocabulary_size)
     checkpoint = Checkpoint(
         config=config,
         bilm=model.bilm.state_dict(),
@@ -101,10 +104,11 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
     )
     say("measuring the held-out perplexity …")
     model, _ = load_language_model(checkpoint)  # as others will load it: in float32 whatever the training's precision
-    score = stream_perplexity(model, corpus.heldout.sentences(), trainer.word_rows)
+    score = perplexity(model, vocabulary, corpus.heldout_words(), checkpoint.reader)
     if trainer.progress.steps > begun or not options.out.exists():  # else an earlier run has noted the same
         log.write(steps=trainer.progress.steps, final=asdict(score))
-    card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score)
+    start = None if options.start is None else options.start.checkpoint.origin
+    card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score, start)
     means_LD = layer_means(model.bilm, corpus, checkpoint.reader)
     save_folder(replace(checkpoint, layer_means_LD=means_LD, card=card), options.out)
     draw_log(options.work / "log.jsonl", options.work / "loss.png")

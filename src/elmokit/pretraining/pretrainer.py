@@ -123,6 +123,7 @@ class Pretrainer:
             ValueError: The loss or its gradient is not a number any more.
         """
         self.model.train()
+        self._hold_body(used < self.recipe.head_first)
         set_learning_rates(self.optimizers, self.schedule(used, self.progress.steps))
         began = self.sentences.passes
         window = next(self.streams)
@@ -173,6 +174,11 @@ class Pretrainer:
         if state is None or not self.recipe.fresh_sentences:
             return state
         return without_memory(state, torch.from_numpy(window.forward_BT[:, 0] == BOS_ID))
+
+    def _hold_body(self, held: bool) -> None:
+        """Let the softmax alone learn, or everything; a table that is both is the softmax's."""
+        for parameter in self.model.bilm.parameters():
+            parameter.requires_grad_(not held or parameter is self.model.head.weight)
 
     def forward(
         self, batch: LmBatch, state: BiLMState | None, candidates: tuple[Candidates, ...] | None
@@ -328,10 +334,30 @@ class Pretrainer:
 def _optimizers(model: LanguageModel, recipe: Recipe) -> list[Optimizer]:
     """The recipe's optimizers."""
     if recipe.optimizer == "reference":
-        return reference_optimizers(model.parameters(), recipe.learning_rate)
+        return reference_optimizers(_by_layer(model, recipe, []), recipe.learning_rate)
     rows = list(dict.fromkeys([model.head.weight, *_tables(model)]))
-    body = [parameter for parameter in model.parameters() if all(parameter is not table for table in rows)]
-    return modern_optimizers(body, rows, recipe.learning_rate)
+    return modern_optimizers(_by_layer(model, recipe, rows), rows, recipe.learning_rate)
+
+
+def _by_layer(model: LanguageModel, recipe: Recipe, without: list[Tensor]) -> list[dict[str, Any]]:
+    """Groups of parameters, each with its rate: the top LSTM and the softmax first, the word network last."""
+    layers = model.bilm.config.layers
+    depths = {
+        id(parameter): layers - 1 - number
+        for stack in model.bilm.stacks
+        for number, layer in enumerate(stack.layers)
+        for parameter in layer.parameters()
+    } | {id(parameter): layers for parameter in model.bilm.words.parameters()}
+    left = [parameter for parameter in model.parameters() if all(parameter is not table for table in without)]
+    if recipe.layer_factor == 1:
+        return [{"params": left}]
+    return [
+        {
+            "params": [parameter for parameter in left if depths.get(id(parameter), 0) == depth],
+            "lr": recipe.learning_rate * recipe.layer_factor**depth,
+        }
+        for depth in range(layers + 1)
+    ]
 
 
 def _tables(model: LanguageModel) -> list[Tensor]:

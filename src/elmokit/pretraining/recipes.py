@@ -32,6 +32,10 @@ class Recipe:
     """On each layer's input and on the last layer's output."""
     fresh_sentences: bool = False
     """Whether a sentence that begins with a window is read without what came before it, as `Elmo` reads every sentence."""
+    layer_factor: float = 1.0
+    """The rate of each layer as a share of that of the layer above it; the top LSTM and the softmax have the rate itself."""
+    head_first: float = 0.0
+    """Share of the budget, from the start, in which the softmax alone is learned."""
     character_noise: float = 0.0
     """Share of a window's distinct words that are read with a spelling mistake."""
 
@@ -45,7 +49,9 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, not {value}")
-        for name in ("dropout", "character_noise"):
+        if not 0 < self.layer_factor <= 1:
+            raise ValueError(f"--layer-factor must be above 0, and 1 at most, not {self.layer_factor}")
+        for name in ("dropout", "head_first", "character_noise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 0 and below 1, not {getattr(self, name)}")
 

@@ -5,14 +5,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim import Adagrad, AdamW, Optimizer
+from torch.optim.optimizer import ParamsT
 
 
-def reference_optimizers(parameters: Iterable[nn.Parameter], learning_rate: float) -> list[Optimizer]:
+def reference_optimizers(parameters: ParamsT, learning_rate: float) -> list[Optimizer]:
     """Adagrad as bilm-tf has it: accumulators start at 1, nothing is added to the root."""
     return [Adagrad(parameters, lr=learning_rate, initial_accumulator_value=1.0, eps=0.0)]
 
 
-def modern_optimizers(body: Iterable[Tensor], rows: Iterable[Tensor], learning_rate: float) -> list[Optimizer]:
+def modern_optimizers(body: ParamsT, rows: Iterable[Tensor], learning_rate: float) -> list[Optimizer]:
     """AdamW for the body, Adagrad for tables of which a step touches few rows.
 
     Args:

@@ -52,4 +52,6 @@ def perplexity(
     if score.backward is not None:
         print(f"backward  {score.backward:.2f}\nmean      {score.mean:.2f}")
         each = " in each direction"
+    if score.bits_per_character is not None:
+        print(f"bits      {score.bits_per_character:.3f} per character, unknown words spelt out")
     print(f"targets   {score.tokens:,}{each}\nunknown   {score.oov:.2%} of the words, scored as <UNK>")

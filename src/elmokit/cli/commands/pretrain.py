@@ -119,8 +119,8 @@ def pretrain(
     if preset == "auto" and given:
         raise ValueError(f"--{given[0].replace('_', '-')} changes a preset, and --preset auto chooses one: give one of the two")
     start = PRESETS["small" if preset == "auto" else preset]
-    shape = _changed(start, char_cnn=_changed(start.byte_cnn, **cnn), **sizes, bidirectional=bidirectional)
-    way = _changed(
+    shape = changed(start, char_cnn=changed(start.byte_cnn, **cnn), **sizes, bidirectional=bidirectional)
+    way = changed(
         RECIPES[recipe],
         learning_rate=learning_rate,
         schedule=schedule,
@@ -182,7 +182,7 @@ def pretrain(
         print(f"{out}: held-out perplexity {score.words(2)}")
 
 
-def _changed(default: Settings, **changes: Any) -> Settings:
+def changed(default: Settings, **changes: Any) -> Settings:
     """Put in what was given; None keeps the default.
 
     Raises:
