@@ -160,6 +160,28 @@ def test_a_dry_run_says_what_a_run_takes_and_keeps_only_the_text(
     assert [path.name for path in (tmp_path / "model.training").iterdir()] == ["corpus"]
 
 
+def test_words_from_a_file(words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the file's order, those among them that the text has not; what is printed is what others measure."""
+    file = tmp_path / "vocab.txt"
+    file.write_text("<S>\n</S>\n<UNK>\nw50\nnowhere\nw3\nw0\n", encoding="utf-8")
+    place = words.index("--vocab-size")
+    chosen = with_options([*words[:place], *words[place + 2 :]], ["--negatives", "5", "--vocab-file", str(file)])
+    assert main([*chosen, "--steps", "6"]) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "model" / "vocab.txt").read_bytes() == file.read_bytes()
+    assert main(["perplexity", str(tmp_path / "model"), str(corpus), "--json", "--tokenizer", "whitespace"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert f"mean {score['mean']:.2f}" in printed
+    assert score["oov"] > 0.5
+    assert main([*chosen, "--steps", "9"]) == 0
+    assert "going on from step 6" in capsys.readouterr().err
+    file.write_text("<S>\n</S>\n<UNK>\nw3\nw0\n", encoding="utf-8")
+    assert main([*chosen, "--steps", "12"]) == 2
+    assert "other settings (vocabulary_size was 7, is 5, vocabulary" in capsys.readouterr().err
+    assert main([*chosen, "--steps", "12", "--vocab-size", "9"]) == 2
+    assert "--vocab-size chooses words by the text, and --vocab-file names them" in capsys.readouterr().err
+
+
 def test_a_run_that_was_planned(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Seconds allow no more than the smallest size; what goes on is the same run."""
     files = ["--corpus", str(corpus), "--heldout", str(corpus), "--out", str(tmp_path / "model"), "--tokenizer", "whitespace"]

@@ -9,7 +9,7 @@ from elmokit.pretraining.inputs import Input
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.tuning import Start
-from elmokit.text.vocabulary import SPECIAL_WORDS
+from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from elmokit.training.budget import Budget
 
 Resume = Literal["auto", "never"]
@@ -36,6 +36,8 @@ class PretrainOptions:
     """The way of training."""
     vocabulary_size: int
     """V at most, the three special words included."""
+    vocabulary: Vocabulary | None = None
+    """The words that are predicted; None: the most frequent ones of the text."""
     budget: Budget
     """When to stop."""
     languages: tuple[str, ...] = ()

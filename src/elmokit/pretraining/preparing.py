@@ -69,9 +69,10 @@ def read_corpus(options: PretrainOptions, ranks: Ranks = ALONE) -> Corpus:
     corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, options.max_characters)
     if ranks.first:
         ranks.wait()
-    if options.start is None:
-        return corpus
-    return with_vocabulary(corpus, options.start.vocabulary(corpus, options.vocabulary_size))
+    vocabulary = options.vocabulary
+    if options.start is not None:
+        vocabulary = options.start.vocabulary(corpus, options.vocabulary_size)
+    return corpus if vocabulary is None else with_vocabulary(corpus, vocabulary)
 
 
 def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpoints, ranks: Ranks) -> Pretrainer:

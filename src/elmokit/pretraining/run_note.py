@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from elmokit.errors import FormatError
 from elmokit.pretraining.options import PretrainOptions
+from elmokit.text.vocabulary import Vocabulary
 
 
 def identity(options: PretrainOptions) -> dict[str, Any]:
@@ -16,12 +18,18 @@ def identity(options: PretrainOptions) -> dict[str, Any]:
         "text": asdict(options.text),
         "recipe": asdict(options.recipe),
         "vocabulary_size": options.vocabulary_size,
+        "vocabulary": options.vocabulary and _hash(options.vocabulary),
         "seed": options.seed,
         "shuffle": options.shuffle,
         "train": options.train.fingerprint(),
         "heldout": options.heldout and options.heldout.fingerprint(),
         "start": options.start and {"model": options.start.checkpoint.origin, "vocabulary": options.start.words},
     }
+
+
+def _hash(vocabulary: Vocabulary) -> str:
+    """A short sign of some words in their order."""
+    return sha256("\n".join(vocabulary.words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def note_run(options: PretrainOptions) -> None:

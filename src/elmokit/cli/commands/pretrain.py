@@ -9,6 +9,7 @@ from elmokit.cli.parameters import FilePatterns, PathOrName, check_language, pat
 from elmokit.config import BiLMConfig, CharCnnConfig, Normalization, TextConfig
 from elmokit.pretraining.recipes import PRESETS, RECIPES, PresetName, Recipe, RecipeName
 from elmokit.text.tokenizers import get_tokenizer
+from elmokit.text.vocabulary import Vocabulary
 from elmokit.training.schedule import ScheduleName
 
 Settings = TypeVar("Settings", Recipe, CharCnnConfig, BiLMConfig)
@@ -35,6 +36,7 @@ def pretrain(
     layers: int | None = None,
     bidirectional: bool = True,
     vocab_size: int | None = None,
+    vocab_file: PathOrName | None = None,
     recipe: RecipeName = "modern",
     learning_rate: float | None = None,
     schedule: ScheduleName | None = None,
@@ -85,6 +87,7 @@ def pretrain(
         layers: LSTM layers in each direction.
         bidirectional: Whether sentences are read from their end too; without it a plain forward language model is trained.
         vocab_size: Words that the language model predicts, three special ones included; by default 50,000.
+        vocab_file: A vocab.txt with the words to predict, in place of the most frequent ones of the text.
         recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
         learning_rate: The highest rate; the recipe's by default.
         schedule: How the rate changes: constant, cosine or trapezoid; the recipe's by default.
@@ -132,6 +135,13 @@ def pretrain(
     )
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
+    if vocab_file is not None and vocab_size is not None:
+        raise ValueError("--vocab-size chooses words by the text, and --vocab-file names them: give one of the two")
+    given_words = None if vocab_file is None else Vocabulary.load(vocab_file)
+    if vocab_size is None:
+        words_at_most = VOCABULARY_SIZE if given_words is None else len(given_words)
+    else:
+        words_at_most = vocab_size
     get_tokenizer(tokenizer)  # its error comes before anything is written
     if language is not None:
         check_language("--language", language)
@@ -155,7 +165,8 @@ def pretrain(
         read=input,
         text=text,
         recipe=way,
-        vocabulary_size=VOCABULARY_SIZE if vocab_size is None else vocab_size,
+        vocabulary_size=words_at_most,
+        vocabulary=given_words,
         budget=Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours),
         seed=seed,
         shuffle=shuffle,
@@ -171,7 +182,7 @@ def pretrain(
     if preset == "auto" or dry_run:
         check_alone("--preset auto" if preset == "auto" else "--dry-run")
     if preset == "auto":
-        options, why = plan(options, choose_vocabulary=vocab_size is None, choose_dropout=dropout is None)
+        options, why = plan(options, choose_vocabulary=vocab_size is None and given_words is None, choose_dropout=dropout is None)
         print(why, file=sys.stdout if dry_run else sys.stderr, flush=True)
     elif dry_run:
         print(try_steps(options))
