@@ -26,6 +26,7 @@ from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
 from elmokit.training.log import JsonLog, Log, Logs
 from elmokit.training.loop import train
+from elmokit.training.memory import peak_bytes
 from elmokit.training.ranks import Ranks, joined_ranks
 from elmokit.training.tensorboard import TensorBoardLog
 
@@ -106,7 +107,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
     model, _ = load_language_model(checkpoint)  # as others will load it: in float32 whatever the training's precision
     score = perplexity(model, vocabulary, corpus.heldout_words(), checkpoint.reader)
     if trainer.progress.steps > begun or not options.out.exists():  # else an earlier run has noted the same
-        log.write(steps=trainer.progress.steps, final=asdict(score))
+        log.write(steps=trainer.progress.steps, final=asdict(score), peak_memory=peak_bytes())
     start = None if options.start is None else options.start.checkpoint.origin
     card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score, start)
     means_LD = layer_means(model.bilm, corpus, checkpoint.reader)
