@@ -85,6 +85,7 @@ def test_seconds_are_those_of_the_steps(log: JsonLog) -> None:
     task.progress = Progress(seconds=100)
     train(task, Budget(steps=2), log)
     assert 100.1 <= task.progress.seconds < 101
+    assert [r["seconds"] for r in records(log)] == [round(task.progress.seconds, 3)] * 2, "of training and of held-out text"
 
 
 def test_checkpoints_now_and_then(log: JsonLog) -> None:

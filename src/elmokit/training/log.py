@@ -75,6 +75,7 @@ class Meter:
             "steps": progress.steps,
             "tokens": progress.tokens,
             "passes": round(progress.passes, 4),
+            "seconds": round(progress.seconds, 3),
             **{name: total / self.count for name, total in self._sums.items()},
             "tokens_per_second": (progress.tokens - self._last.tokens) / seconds,
         }

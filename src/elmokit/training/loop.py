@@ -145,7 +145,8 @@ class _Run:
         self.saved_at = self.task.progress.steps
         numbers = self.task.evaluate()
         if self.ranks.first:
-            self.log.write(steps=self.task.progress.steps, tokens=self.task.progress.tokens, **numbers)
+            progress = self.task.progress
+            self.log.write(steps=progress.steps, tokens=progress.tokens, seconds=round(progress.seconds, 3), **numbers)
         loss, best, without = numbers["heldout_mean"], self.task.progress.best_loss, self.task.progress.without_gain
         gained = best is None or loss < best
         self.task.progress = replace(
