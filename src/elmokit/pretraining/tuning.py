@@ -124,6 +124,6 @@ class Start:
 
 def _rows(own: Tensor, known_V: Tensor, new_V: Tensor) -> Tensor:
     """The rows of known words; for new ones the mean of the rarest."""
-    rows = own[known_V].clone()
+    rows = own[known_V]  # a copy
     rows[new_V] = own[-RARE_WORDS:].mean(0)
     return rows
