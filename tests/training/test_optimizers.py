@@ -1,6 +1,7 @@
 """Optimizers and clipping over dense and row-sparse gradients."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,8 @@ def test_rates_are_factors_of_the_first_ones() -> None:
 
 def test_groups_have_shares_of_the_rate() -> None:
     body, low, rows, low_rows = parameters_with(DENSE, DENSE, REPEATED, REPEATED)
-    optimizers = modern_optimizers([{"params": [body]}, {"params": [low], "share": 0.25}], [{"params": [rows]}], 0.01)
+    groups: list[dict[str, Any]] = [{"params": [body]}, {"params": [low], "share": 0.25}]
+    optimizers = modern_optimizers(groups, [{"params": [rows]}], 0.01)
     optimizers += reference_optimizers([{"params": [low_rows], "share": 0.5}], 0.2)
     for factor in (0.1, 1.0):
         set_learning_rates(optimizers, factor)
