@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -53,22 +54,27 @@ def the_one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_json(folder: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score = json_of(capsys, folder, text)
-    assert list(score) == ["forward", "backward", "mean", "tokens", "oov"]
+    assert list(score) == ["forward", "backward", "mean", "tokens", "oov", "bits_per_character"]
     assert [score[name] for name in ("forward", "backward", "mean")] == pytest.approx([7, 7, 7], rel=1e-6)
     assert score["tokens"] == 2 + 1 + 4 + 1
     assert score["oov"] == pytest.approx(1 / 6)
+    assert score["bits_per_character"] == pytest.approx(
+        (8 * math.log2(7) + 8 * len("ferry ")) / len("the bank do n't the ferry ")
+    )
 
 
 def test_lines(folder: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["perplexity", str(folder), str(text)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[:4]] == [
+    assert [line.split()[:2] for line in lines[:5]] == [
         ["forward", "7.00"],
         ["backward", "7.00"],
         ["mean", "7.00"],
+        ["bits", "2.710"],
         ["targets", "8"],
     ]
-    assert "16.67%" in lines[4]
+    assert lines[3] == "bits      2.710 per character, unknown words spelt out"
+    assert "16.67%" in lines[5]
 
 
 def test_another_tokenizer_and_layout(folder: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_a_model_that_reads_forward_alone(
     said = f"{model}: held-out perplexity forward {score['forward']:.2f} (there is no backward direction)"
     assert printed.out.splitlines()[-1] == said
     assert main(["perplexity", model, str(corpus)]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["forward", "targets", "unknown"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["forward", "bits", "targets", "unknown"]
     assert main(["info", model, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["bidirectional"], facts["dimension"]) == (False, 8)

@@ -57,10 +57,8 @@ def test_by_the_definition(model: LanguageModel) -> None:
     assert score.oov == pytest.approx(2 / 10), "a and ferry among ten words; end marks do not count"
 
 
-def test_a_head_that_knows_nothing_gives_the_vocabularys_size(model: LanguageModel) -> None:
-    nn.init.zeros_(model.head.weight)
-    nn.init.zeros_(model.head.bias)
-    score = perplexity(model, WORDS, TEXT)
+def test_a_head_that_knows_nothing_gives_the_vocabularys_size() -> None:
+    score = perplexity(language_model_that_knows_nothing(len(WORDS)), WORDS, TEXT)
     assert (score.forward, score.backward, score.mean) == pytest.approx((7, 7, 7))
 
 
@@ -73,7 +71,9 @@ def ids_of(text: list[list[str]]) -> tuple[list[np.ndarray[tuple[int, ...], np.d
 def test_the_window_changes_no_number(model: LanguageModel, window: int) -> None:
     sentences, lexicon = ids_of(TEXT)
     score = stream_perplexity(model, iter(sentences), lexicon.characters, window=window)
-    assert vars(score) == pytest.approx(vars(perplexity(model, WORDS, TEXT)), rel=1e-6)
+    assert score.bits_per_character is None, "of ids no spelling is known"
+    whole = vars(perplexity(model, WORDS, TEXT))
+    assert {**vars(score), "bits_per_character": whole["bits_per_character"]} == pytest.approx(whole, rel=1e-6)
 
 
 def test_more_rows_count_the_same_targets(model: LanguageModel) -> None:
@@ -94,6 +94,52 @@ def test_only_empty_sentences_ask_for_end_marks(model: LanguageModel) -> None:
     score = perplexity(model, WORDS, [[], []])
     assert score.tokens == 2
     assert score.oov == 0
+    assert score.bits_per_character is None, "there is no character"
+
+
+class TestBitsPerCharacter:
+    """log2 of the mean for each target, and 8 for each byte of an unknown word and for its end."""
+
+    def test_a_case_by_hand(self) -> None:
+        """Every word has the probability 1/8; Fähre, which is not known, is spelt with six bytes, and its end."""
+        words = Vocabulary((*WORDS.words, "银行"))
+        even = language_model_that_knows_nothing(len(words))
+        score = perplexity(even, words, [["the", "银行"], ["Fähre"]])
+        bits = 3 * (2 + 1 + 1 + 1) + 8 * (6 + 1)
+        characters = (3 + 1) + (2 + 1) + (5 + 1)
+        assert score.bits_per_character == pytest.approx(bits / characters)
+        twice = perplexity(even, words, [["the", "银行"], ["Fähre"], ["the", "银行"], ["Fähre"]])
+        assert twice.bits_per_character == pytest.approx(bits / characters), "a text twice as long is as hard to tell"
+
+    def test_directions_count_by_their_mean(self, model: LanguageModel) -> None:
+        known = [["the", "bank", "."], ["river", "bank"]]
+        score = perplexity(model, WORDS, known)
+        assert score.forward != score.backward
+        characters = sum(len(word) + 1 for sentence in known for word in sentence)
+        assert score.oov == 0
+        assert score.bits_per_character == pytest.approx(math.log2(score.mean) * score.tokens / characters)
+
+    def test_words_that_are_forgotten_cost_what_they_are_spelt_with(self) -> None:
+        """Perplexity falls the fewer words a vocabulary has; what it takes to tell a text does not."""
+        text = [["the", "bank", "."], ["the", "river", "bank", "."]]
+        small = Vocabulary(WORDS.words[:4])
+        large, little = (perplexity(language_model_that_knows_nothing(len(words)), words, text) for words in (WORDS, small))
+        assert little.mean < large.mean
+        assert large.bits_per_character is not None
+        assert little.bits_per_character is not None
+        assert little.bits_per_character > 2 * large.bits_per_character
+
+    def test_a_lone_surrogate_has_three_bytes(self) -> None:
+        score = perplexity(language_model_that_knows_nothing(8), Vocabulary((*WORDS.words, "x")), [["\ud800"]])
+        assert score.bits_per_character == pytest.approx((3 * 2 + 8 * 4) / 2)
+
+
+def language_model_that_knows_nothing(words: int) -> LanguageModel:
+    """Every word is as likely as any other."""
+    model = LanguageModel(BiLM(CONFIG), SoftmaxHead(words, 4))
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model.eval()
 
 
 def test_a_checkpoint_gives_the_same_model(model: LanguageModel) -> None:

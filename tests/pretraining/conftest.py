@@ -2,14 +2,19 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from elmokit.config import BiLMConfig, CharCnnConfig, TextConfig
+from elmokit.checkpoints.checkpoint import TABLE, Checkpoint, random_checkpoint
+from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig, WordTableConfig
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
+from elmokit.text.tables import WordTable
+from elmokit.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from elmokit.training.budget import Budget
 
 TINY = BiLMConfig(
@@ -75,3 +80,28 @@ def options(tmp_path: Path, corpus: Path, heldout: Path) -> Callable[..., Pretra
         return PretrainOptions(**{**settings, **changes})  # type: ignore[arg-type]  # any option
 
     return make
+
+
+OLD_WORDS = ("w3", "gone", "w0", "w11", "älter", "w7", "w1", "银行")
+"""What the models know that are tuned: five of them, not the most frequent ones first, stand in the new text too."""
+
+
+def old_model(bilm: BiLMConfig = TINY, *, head: bool = True, tied: bool = False) -> Checkpoint:
+    """A model to go on from."""
+    checkpoint = random_checkpoint(ElmoConfig(bilm=bilm, text=TextConfig(tokenizer="whitespace"), languages=("de",)), seed=3)
+    vocabulary = Vocabulary((*SPECIAL_WORDS, *OLD_WORDS))
+    random = torch.Generator().manual_seed(4)
+    weight = torch.randn(len(vocabulary), bilm.output_dim, generator=random)
+    return replace(
+        checkpoint,
+        head={"weight": checkpoint.bilm[TABLE] if tied else weight, "bias": torch.randn(len(vocabulary), generator=random)}
+        if head
+        else None,
+        vocabulary=vocabulary if head else None,
+        input_words=WordTable({word: number for number, word in enumerate(vocabulary.words)}) if bilm.word_table else None,
+        origin="old",
+    )
+
+
+WORDS_ALONE = replace(TINY, char_cnn=None, word_table=WordTableConfig(words=len(OLD_WORDS) + 3, dim=TINY.output_dim))
+BOTH = replace(TINY, word_table=WordTableConfig(words=len(OLD_WORDS) + 3, dim=5, projection=True))

@@ -20,6 +20,8 @@ def test_the_reference_is_that_of_bilm_tf() -> None:
         "negatives": 8192,
         "dropout": 0.1,
         "fresh_sentences": False,
+        "layer_factor": 1.0,
+        "head_first": 0.0,
         "character_noise": 0.0,
     }
     assert dataclasses.asdict(RECIPES["reference"]) == expected
@@ -44,6 +46,11 @@ def test_published_sizes(name: str, millions: float) -> None:
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("character_noise", 1.5),
+        ("layer_factor", 0.0),
+        ("layer_factor", 1.5),
+        ("layer_factor", float("nan")),
+        ("head_first", 1.0),
+        ("head_first", -0.1),
         ("dropout", float("nan")),
         ("learning_rate", float("nan")),
     ],

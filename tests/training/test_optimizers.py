@@ -1,6 +1,7 @@
 """Optimizers and clipping over dense and row-sparse gradients."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -93,3 +94,14 @@ def test_rates_are_factors_of_the_first_ones() -> None:
     for factor in (0.5, 0.25, 1.0, 0.1):
         set_learning_rates(optimizers, factor)
         assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == pytest.approx([factor * rate for rate in first])
+
+
+def test_groups_have_shares_of_the_rate() -> None:
+    body, low, rows, low_rows = parameters_with(DENSE, DENSE, REPEATED, REPEATED)
+    groups: list[dict[str, Any]] = [{"params": [body]}, {"params": [low], "share": 0.25}]
+    optimizers = modern_optimizers(groups, [{"params": [rows]}], 0.01)
+    optimizers += reference_optimizers([{"params": [low_rows], "share": 0.5}], 0.2)
+    for factor in (0.1, 1.0):
+        set_learning_rates(optimizers, factor)
+        rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+        assert rates == pytest.approx([factor * rate for rate in (0.01, 0.0025, 0.25, 0.1)])

@@ -80,6 +80,8 @@ class PretrainOptions:
                 raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(self, name)}")
         if not self.checkpoint_minutes >= 0:
             raise ValueError(f"--checkpoint-minutes must be 0 or more, not {self.checkpoint_minutes}")
+        if self.start is not None:
+            self.start.check_size(self.vocabulary_size)
         if self.recipe.character_noise and self.read == "words":
             raise ValueError("--character-noise misspells what is read by its characters; with --input words nothing is")
 

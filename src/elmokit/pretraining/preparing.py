@@ -82,11 +82,12 @@ def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpo
     dropout = options.recipe.dropout
     vocabulary = corpus.vocabulary(options.vocabulary_size)
     size = len(vocabulary)
-    shape = with_input(options.bilm, options.read, size)
+    shape = options.bilm if options.start is not None else with_input(options.bilm, options.read, size)
     bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype))
     softmax = training_softmax(dtype), training_full_softmax(dtype)
     model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, *softmax)
-    tie(model)
+    if options.start is None or options.start.checkpoint.tied:
+        tie(model)
     if options.start is not None:
         options.start.take_over(model, vocabulary)
     for table in tables_of(bilm):
@@ -116,7 +117,7 @@ def describe_reading(corpus: Corpus, options: PretrainOptions) -> str:
     too_long = f"{cut['share']:.2%} of the words are cut at {options.max_characters - 2} bytes"
     advice = (
         f"; --max-characters {cut['max_characters_advised']} would cut less than 1 in {RARELY:,}"
-        if cut["share"] >= 1 / RARELY
+        if cut["share"] >= 1 / RARELY and options.start is None  # whose places are as they are
         else ""
     )
     return (

@@ -4,6 +4,7 @@ Beside the model folder `OUT` stands `OUT.training` with all that only training 
 it, `loss.png`, where matplotlib is there) and the checkpoints. It may be deleted when the model is finished.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import torch
@@ -34,8 +35,12 @@ LAYER_MEANS_TOKENS = 20_000
 """Held-out words over which each layer's mean is taken."""
 
 
-def pretrain(options: PretrainOptions) -> Perplexity:
+def pretrain(options: PretrainOptions, first: Callable[[Corpus], None] | None = None) -> Perplexity:
     """Train a language model and write its folder; under `torchrun`, with the other processes that it started.
+
+    Args:
+        options: What is asked for.
+        first: What the first process does when all is prepared and nothing trained yet.
 
     Returns:
         The finished model's held-out perplexity, exact: one stream, every target once.
@@ -47,6 +52,8 @@ def pretrain(options: PretrainOptions) -> Perplexity:
     """
     with joined_ranks(options.device) as ranks:
         trainer = prepare(options, ranks)
+        if first is not None and ranks.first:
+            first(trainer.corpus)
         log, begun = _log(options, trainer, ranks), trainer.progress.steps
         minutes = options.checkpoint_minutes
         try:
@@ -108,7 +115,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
     score = perplexity(model, vocabulary, corpus.heldout_words(), checkpoint.reader)
     if trainer.progress.steps > begun or not options.out.exists():  # else an earlier run has noted the same
         log.write(steps=trainer.progress.steps, final=asdict(score), peak_memory=peak_bytes())
-    start = None if options.start is None else options.start.checkpoint.origin
+    start = None if options.start is None else options.start.name
     card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score, start)
     means_LD = layer_means(model.bilm, corpus, checkpoint.reader)
     save_folder(replace(checkpoint, layer_means_LD=means_LD, card=card), options.out)

@@ -334,30 +334,27 @@ class Pretrainer:
 def _optimizers(model: LanguageModel, recipe: Recipe) -> list[Optimizer]:
     """The recipe's optimizers."""
     if recipe.optimizer == "reference":
-        return reference_optimizers(_by_layer(model, recipe, []), recipe.learning_rate)
+        return reference_optimizers(_by_layer(model, recipe, list(model.parameters())), recipe.learning_rate)
     rows = list(dict.fromkeys([model.head.weight, *_tables(model)]))
-    return modern_optimizers(_by_layer(model, recipe, rows), rows, recipe.learning_rate)
+    body = [parameter for parameter in model.parameters() if all(parameter is not table for table in rows)]
+    return modern_optimizers(_by_layer(model, recipe, body), _by_layer(model, recipe, rows), recipe.learning_rate)
 
 
-def _by_layer(model: LanguageModel, recipe: Recipe, without: list[Tensor]) -> list[dict[str, Any]]:
-    """Groups of parameters, each with its rate: the top LSTM and the softmax first, the word network last."""
+def _by_layer(model: LanguageModel, recipe: Recipe, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Groups of parameters with their shares of the rate: the top LSTM and the softmax first, the word network last."""
+    if recipe.layer_factor == 1:
+        return [{"params": parameters}]
     layers = model.bilm.config.layers
-    depths = {
+    depths = {id(parameter): layers for parameter in model.bilm.words.parameters()}
+    depths |= {
         id(parameter): layers - 1 - number
         for stack in model.bilm.stacks
         for number, layer in enumerate(stack.layers)
         for parameter in layer.parameters()
-    } | {id(parameter): layers for parameter in model.bilm.words.parameters()}
-    left = [parameter for parameter in model.parameters() if all(parameter is not table for table in without)]
-    if recipe.layer_factor == 1:
-        return [{"params": left}]
-    return [
-        {
-            "params": [parameter for parameter in left if depths.get(id(parameter), 0) == depth],
-            "lr": recipe.learning_rate * recipe.layer_factor**depth,
-        }
-        for depth in range(layers + 1)
-    ]
+    }
+    depths |= {id(parameter): 0 for parameter in model.head.parameters()}  # be its table that of the words too
+    groups = [[parameter for parameter in parameters if depths[id(parameter)] == depth] for depth in range(layers + 1)]
+    return [{"params": group, "share": recipe.layer_factor**depth} for depth, group in enumerate(groups) if group]
 
 
 def _tables(model: LanguageModel) -> list[Tensor]:

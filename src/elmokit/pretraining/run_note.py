@@ -23,7 +23,7 @@ def identity(options: PretrainOptions) -> dict[str, Any]:
         "shuffle": options.shuffle,
         "train": options.train.fingerprint(),
         "heldout": options.heldout and options.heldout.fingerprint(),
-        "start": options.start and {"model": options.start.checkpoint.origin, "vocabulary": options.start.words},
+        "start": options.start and options.start.identity,
     }
 
 

@@ -9,8 +9,9 @@ from elmokit.checkpoints.checkpoint import Checkpoint
 from elmokit.checkpoints.folder import load_folder
 from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import Perplexity, perplexity
+from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.options import PretrainOptions
-from elmokit.pretraining.preparing import read_corpus, say
+from elmokit.pretraining.preparing import say
 from elmokit.pretraining.pretrain import pretrain
 from elmokit.pretraining.reading import TextSource, read_sentences
 from elmokit.pretraining.run_note import identity
@@ -43,9 +44,10 @@ def tune(options: PretrainOptions, old: TextSource | None = None) -> list[Change
         KeyboardInterrupt: Stopped by a signal, after a checkpoint.
         OSError: The last checkpoint or the model could not be written.
     """
-    assert options.start is not None, "there is a model to tune"
-    before = _before(options, old) if first_process() else {}
-    score = pretrain(options)
+    if old is not None:
+        _check_old(old)
+    before: dict[str, Perplexity | None] = {}
+    score = pretrain(options, lambda corpus: before.update(_before(options, corpus, old)))
     if not first_process():
         return []
     changes = [Change("new", before["new"], score)]
@@ -75,16 +77,28 @@ def _cells(score: Perplexity | None) -> list[str]:
     return [f"{score.forward:.1f}", backward, f"{score.mean:.1f}", f"{score.oov:.1%}", bits]
 
 
-def _before(options: PretrainOptions, old: TextSource | None) -> dict[str, Perplexity | None]:
+def _check_old(old: TextSource) -> None:
+    """Refuse at once what could not be measured in the end.
+
+    Raises:
+        ValueError: There is no such text, or it cannot be read twice.
+    """
+    if old.patterns == ["-"]:
+        raise ValueError("--old: the old text is read before and after, and standard input can be read once: give a file")
+    old.units()
+
+
+def _before(options: PretrainOptions, corpus: Corpus, old: TextSource | None) -> dict[str, Perplexity | None]:
     """Measure the model that is begun with, once for a run."""
     assert options.start is not None, "there is a model to tune"
-    corpus = read_corpus(options)
     path = options.work / "before.json"
     key = json.loads(json.dumps([identity(options), old and old.fingerprint()]))
     if path.exists():
         noted = json.loads(path.read_text(encoding="utf-8"))
         if noted["key"] == key:
             return {name: score and Perplexity(**score) for name, score in noted["scores"].items()}
+    if old is not None and not sum(1 for _ in read_sentences(old, options.text)):  # all of it: now, and not after hours
+        raise ValueError(f"--old: no text to measure on in {old.describe()}")
     checkpoint = options.start.checkpoint
     scores: dict[str, Perplexity | None] = {"new": None, "old": None}
     if checkpoint.head is not None and checkpoint.vocabulary is not None:

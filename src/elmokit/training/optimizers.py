@@ -13,12 +13,12 @@ def reference_optimizers(parameters: ParamsT, learning_rate: float) -> list[Opti
     return [Adagrad(parameters, lr=learning_rate, initial_accumulator_value=1.0, eps=0.0)]
 
 
-def modern_optimizers(body: ParamsT, rows: Iterable[Tensor], learning_rate: float) -> list[Optimizer]:
+def modern_optimizers(body: ParamsT, rows: ParamsT, learning_rate: float) -> list[Optimizer]:
     """AdamW for the body, Adagrad for tables of which a step touches few rows.
 
     Args:
-        body: Parameters with dense gradients.
-        rows: Tables with row-sparse gradients, where Adam would decay the moments of rows that were not drawn.
+        body: Parameters with dense gradients, or groups of them.
+        rows: Tables (or groups) with row-sparse gradients, where Adam would decay the moments of rows that were not drawn.
         learning_rate: AdamW's; Adagrad's is 25 times as high (2e-3 against 0.05 by default).
     """
     return [
@@ -50,7 +50,7 @@ def clip_global_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor
 
 
 def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Set each group's rate to `factor` times the rate that it was built with."""
+    """Set each group's rate to `factor` times the rate that it was built with, and times its "share" if it has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = factor * group.setdefault("base_lr", group["lr"])
+            group["lr"] = factor * group.get("share", 1.0) * group.setdefault("base_lr", group["lr"])

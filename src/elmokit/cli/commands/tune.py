@@ -1,5 +1,6 @@
 """`elmo tune`: a model and new text → a model of that text's domain."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -108,7 +109,9 @@ def tune(
     if tokenizer is not None:
         get_tokenizer(tokenizer)  # its error comes before anything is read
     budget = Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours)
-    start = Start(checkpoint=load_checkpoint(model), words=vocabulary)
+    checkpoint = load_checkpoint(model)
+    name = Path(model).name if os.path.exists(model) else str(model)  # noqa: PTH110 - Path.exists raises for long addresses
+    start = Start(checkpoint=checkpoint, name=name, words=vocabulary)
     known = start.checkpoint.config
     way = changed(
         RECIPES[recipe],
