@@ -5,9 +5,12 @@
     elmo pretrain --config search/best.yaml --corpus 'text/*.txt' --out my-elmo --hours 10
 
 A trial is a short pretraining of `--trial-minutes`; what counts is its perplexity on the held-out text at the end. All trials
-have the text, its vocabulary and the time in common, so that their perplexities can be compared. The first trial is the size
-`--sizes` names in the middle with the library's defaults, the next four are drawn at random, the others where Optuna's sampler
-(TPE) expects something better. From the fifth on a trial is ended early if it is worse than the median of those before it.
+have the text, its vocabulary and the time in common, so that their perplexities can be compared. The first trial takes the
+library's defaults and the middle one of `--sizes`, the next four are drawn at random, the others where Optuna's sampler (TPE)
+expects something better; these are ended early if they are worse than the median of those before them.
+
+What is best for a short time need not be best for a long one, which reads the text more often and so wants more dropout, and
+has the time for a larger size: give a trial as much of the final time as you can.
 
 In OUT stand `study.db` (Optuna's), `trials.md` (the table), `best.yaml` (options for `elmo pretrain --config`) and the
 text as it was read. The search may be killed at any moment: the same command goes on, and loses the trial it was at.
