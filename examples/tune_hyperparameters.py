@@ -99,7 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def common_options(given: argparse.Namespace) -> PretrainOptions:
     """Give what all trials share; each changes size and recipe."""
     language = given.language or DEFAULT_LANGUAGE
-    given.out.mkdir(parents=True, exist_ok=True)
     if given.resume == "never":
         (given.out / "study.db").unlink(missing_ok=True)
     return PretrainOptions(
