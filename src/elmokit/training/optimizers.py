@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.optim import Adagrad, AdamW, Optimizer
 from torch.optim.optimizer import ParamsT
 
+from elmokit.training.row_adagrad import RowAdagrad
+
 
 def reference_optimizers(parameters: ParamsT, learning_rate: float) -> list[Optimizer]:
     """Adagrad as bilm-tf has it: accumulators start at 1, nothing is added to the root."""
@@ -14,7 +16,7 @@ def reference_optimizers(parameters: ParamsT, learning_rate: float) -> list[Opti
 
 
 def modern_optimizers(body: ParamsT, rows: ParamsT, learning_rate: float) -> list[Optimizer]:
-    """AdamW for the body, Adagrad for tables of which a step touches few rows.
+    """AdamW for the body, Adagrad with a rate for each row for tables of which a step touches few rows.
 
     Args:
         body: Parameters with dense gradients, or groups of them.
@@ -23,7 +25,7 @@ def modern_optimizers(body: ParamsT, rows: ParamsT, learning_rate: float) -> lis
     """
     return [
         AdamW(body, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
-        Adagrad(rows, lr=25 * learning_rate, initial_accumulator_value=1e-6, eps=1e-10),
+        RowAdagrad(rows, lr=25 * learning_rate),
     ]
 
 
