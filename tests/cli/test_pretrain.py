@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,14 @@ def test_several_files_after_one_option(corpus: Path, tmp_path: Path, capsys: py
     assert capsys.readouterr().out.startswith("6 words in 3 sentences")
     assert main([*start, str(tmp_path / "t*.txt")]) == 0
     assert capsys.readouterr().out.startswith("4 words in 2 sentences")
+
+
+def test_standard_input_is_a_corpus(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"a b\nc\n")))
+    assert main([*with_options(words, ["--corpus", "-"]), "--steps", "1"]) == 0
+    assert capsys.readouterr().err.startswith("3 words in 2 sentences")
 
 
 def test_a_dry_run_says_what_a_run_takes_and_keeps_only_the_text(

@@ -71,7 +71,8 @@ def test_both_texts_before_and_after(tuned: Options, heldout: Path, old: TextSou
     card = load_folder(run.out).card
     assert card is not None
     assert "| tuned from | `old` |" in card
-    assert card.endswith(f"## Before and after tuning\n\nPerplexity on held-out text.\n\n{table(changes)}\n")
+    assert card.count("## Before and after tuning\n") == 1
+    assert card.endswith(f"\n\n{table(changes)}\n")
 
 
 def test_a_finished_command_says_the_same_again(tuned: Options, old: TextSource, capsys: pytest.CaptureFixture[str]) -> None:

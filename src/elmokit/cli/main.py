@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from elmokit import __version__, cli
+from elmokit.cli.parameters import FILE_OPTIONS
 from elmokit.errors import FormatError, MissingExtraError, is_out_of_memory
 
 EXIT_OF_BAD_INPUT = 2
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _terminable(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print("elmo: warning:", message, file=sys.stderr)
-            _program().meta(_config_first(sys.argv[1:] if arguments is None else arguments))
+            _program().meta(_bound(_config_first(sys.argv[1:] if arguments is None else arguments)))
         sys.stdout.flush()
     except _Terminated:
         return _fail("terminated", EXIT_OF_TERMINATION)
@@ -106,6 +107,17 @@ def _config_first(words: Sequence[str]) -> list[str]:
         if word.split("=")[0] == "--config" and end <= len(words):
             return [*words[place:end], *words[:place], *words[end:]]
     return words
+
+
+def _bound(words: Sequence[str]) -> list[str]:
+    """Bind `-` to the option of files before it: cyclopts would take it for an option of its own."""
+    bound: list[str] = []
+    for word in words:
+        if word == "-" and bound and bound[-1] in FILE_OPTIONS and "--" not in bound:
+            bound[-1] += "=-"
+        else:
+            bound.append(word)
+    return bound
 
 
 def _program() -> App:

@@ -30,6 +30,8 @@ FileOrStdin = Annotated[str | Path, Parameter(allow_leading_hyphen=True, validat
 
 FilePatterns = Annotated[Sequence[str | Path], Parameter(consume_multiple=True)]
 """Files, folders and patterns: one option takes all that follow it, so that a pattern may be expanded by the shell."""
+FILE_OPTIONS = ("--corpus", "--heldout", "--old")
+"""The options of this kind, which take `-` for the standard input too."""
 
 
 def check_language(option: str, code: str) -> None:

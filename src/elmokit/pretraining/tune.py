@@ -17,6 +17,10 @@ from elmokit.pretraining.reading import TextSource, read_sentences
 from elmokit.pretraining.run_note import identity
 from elmokit.training.ranks import first_process
 
+_EXPLAINED = """\
+Perplexity on text that was held out of what the model was tuned on ("new"), and on text such as it was trained on before
+("old"). Where vocabularies differ, only the bits per character compare, in which unknown words are spelt out."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -122,6 +126,6 @@ def _write(options: PretrainOptions, changes: Sequence[Change]) -> None:
     with atomic_path(options.work / "tuning.json") as temporary:
         temporary.write_text(json.dumps([asdict(change) for change in changes], indent=1), encoding="utf-8")
     card = options.out / "README.md"
-    section = f"\n## Before and after tuning\n\nPerplexity on held-out text.\n\n{table(changes)}\n"
+    section = f"\n## Before and after tuning\n\n{_EXPLAINED}\n\n{table(changes)}\n"
     with atomic_path(card) as temporary:
         temporary.write_text(card.read_text(encoding="utf-8") + section, encoding="utf-8")

@@ -19,7 +19,8 @@ def perplexity(
     """Measure forward, backward and mean perplexity of a model on a text; only the first if it reads forward alone.
 
     The text is one stream in file order; every word and one end mark for each sentence counts once in each direction;
-    words outside the vocabulary are scored as `<UNK>`.
+    words outside the vocabulary are scored as `<UNK>`. Models of different vocabularies compare by their bits per character,
+    in which each unknown word is spelt out, 8 bits for each of its bytes and for its end.
 
     Args:
         model: A model with its language-model head: a bundled name, a model folder, a training folder of bilm-tf.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from elmokit.cli.commands.pretrain import changed
-from elmokit.cli.parameters import FilePatterns, PathOrName, patterns
+from elmokit.cli.parameters import FilePatterns, PathOrName, check_language, patterns
 from elmokit.pretraining.recipes import RECIPES, RecipeName
 from elmokit.text.tokenizers import get_tokenizer
 from elmokit.training.schedule import ScheduleName
@@ -108,6 +108,8 @@ def tune(
 
     if tokenizer is not None:
         get_tokenizer(tokenizer)  # its error comes before anything is read
+    if language is not None:
+        check_language("--language", language)
     budget = Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours)
     checkpoint = load_checkpoint(model)
     name = Path(model).name if os.path.exists(model) else str(model)  # noqa: PTH110 - Path.exists raises for long addresses
