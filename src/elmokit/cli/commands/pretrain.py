@@ -88,7 +88,7 @@ def pretrain(
         bidirectional: Whether sentences are read from their end too; without it a plain forward language model is trained.
         vocab_size: Words that the language model predicts, three special ones included; by default 50,000.
         vocab_file: A vocab.txt with the words to predict, in place of the most frequent ones of the text.
-        recipe: modern: AdamW, warm-up and cosine. reference: Adagrad as bilm-tf has it.
+        recipe: modern: AdamW, a rate that rises, stays and falls, sentences read afresh. reference: Adagrad as bilm-tf has it.
         learning_rate: The highest rate; the recipe's by default.
         schedule: How the rate changes: constant, cosine or trapezoid; the recipe's by default.
         batch_size: Streams side by side; the recipe's by default.
