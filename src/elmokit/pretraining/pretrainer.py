@@ -23,6 +23,7 @@ from elmokit.model.softmax import Candidates, draw_candidates
 from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.inputs import tables_of
+from elmokit.pretraining.layer_rates import optimizers_of
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.sentence_order import EndlessSentences
 from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors, without_memory
@@ -32,7 +33,7 @@ from elmokit.text.vocabulary import BOS_ID, UNK_ID
 from elmokit.training.budget import Progress
 from elmokit.training.checkpoint import optimizer_tensors, restore_optimizers
 from elmokit.training.checkpoints import Checkpoints
-from elmokit.training.optimizers import clip_global_norm, modern_optimizers, reference_optimizers, set_learning_rates
+from elmokit.training.optimizers import clip_global_norm, set_learning_rates
 from elmokit.training.ranks import ALONE, Ranks
 from elmokit.training.schedule import SCHEDULES
 
@@ -98,7 +99,7 @@ class Pretrainer:
         self.rows = _parts(self.way.ranks.share(recipe.batch_size), self.way.parts)
         self.lstm_states: list[BiLMState | None] = [None] * len(self.rows)
         """What the streams of each part remember."""
-        self.optimizers: list[Optimizer] = _optimizers(model, recipe)
+        self.optimizers: list[Optimizer] = optimizers_of(model, recipe)
         self.schedule = SCHEDULES[recipe.schedule]
 
     @property
@@ -329,32 +330,6 @@ class Pretrainer:
             f"{processes} process(es) before, {ranks.count} now: the text, its order and the batch stay the same, "
             "what is dropped out is drawn anew"
         )
-
-
-def _optimizers(model: LanguageModel, recipe: Recipe) -> list[Optimizer]:
-    """The recipe's optimizers."""
-    if recipe.optimizer == "reference":
-        return reference_optimizers(_by_layer(model, recipe, list(model.parameters())), recipe.learning_rate)
-    rows = list(dict.fromkeys([model.head.weight, *_tables(model)]))
-    body = [parameter for parameter in model.parameters() if all(parameter is not table for table in rows)]
-    return modern_optimizers(_by_layer(model, recipe, body), _by_layer(model, recipe, rows), recipe.learning_rate)
-
-
-def _by_layer(model: LanguageModel, recipe: Recipe, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """Groups of parameters with their shares of the rate: the top LSTM and the softmax first, the word network last."""
-    if recipe.layer_factor == 1:
-        return [{"params": parameters}]
-    layers = model.bilm.config.layers
-    depths = {id(parameter): layers for parameter in model.bilm.words.parameters()}
-    depths |= {
-        id(parameter): layers - 1 - number
-        for stack in model.bilm.stacks
-        for number, layer in enumerate(stack.layers)
-        for parameter in layer.parameters()
-    }
-    depths |= {id(parameter): 0 for parameter in model.head.parameters()}  # be its table that of the words too
-    groups = [[parameter for parameter in parameters if depths[id(parameter)] == depth] for depth in range(layers + 1)]
-    return [{"params": group, "share": recipe.layer_factor**depth} for depth, group in enumerate(groups) if group]
 
 
 def _tables(model: LanguageModel) -> list[Tensor]:
