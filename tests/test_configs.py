@@ -14,7 +14,7 @@ def test_there_is_one_for_each_preset() -> None:
     assert {str(read_options(path).get("preset")) for path in CONFIGS} == {*PRESETS, "auto"}
 
 
-LARGE = ("small.yaml", "medium.yaml", "original.yaml")
+LARGE = ("mini.yaml", "small.yaml", "medium.yaml", "original.yaml")
 """Some steps of these take half a minute and more."""
 
 

@@ -23,7 +23,7 @@ from elmokit.training.memory import device_peak_bytes, peak_bytes
 from elmokit.training.ranks import ALONE
 
 WARM_UP, STEPS = 3, 20
-LEAST_SECONDS, MOST_SECONDS = 3.0, 30.0
+LEAST_SECONDS, MOST_SECONDS = 2.0, 30.0
 """Fast steps are repeated for so long, and of slow ones fewer are done."""
 
 
