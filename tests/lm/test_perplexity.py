@@ -9,6 +9,7 @@ from torch import nn
 
 from elmokit.checkpoints.checkpoint import Checkpoint, random_checkpoint
 from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig
+from elmokit.lm import perplexity as perplexity_module
 from elmokit.lm.language_model import LanguageModel
 from elmokit.lm.load import load_language_model
 from elmokit.lm.perplexity import perplexity, stream_perplexity
@@ -159,3 +160,19 @@ def test_a_checkpoint_gives_the_same_model(model: LanguageModel) -> None:
 def test_a_checkpoint_without_a_head_says_so() -> None:
     with pytest.raises(ValueError, match=r"random values \(seed 1\): has no language-model head"):
         load_language_model(random_checkpoint(ElmoConfig(bilm=CONFIG), 1))
+
+
+def test_sentences_alone_are_those_that_are_scored_one_by_one(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many targets as in the stream; nothing of one sentence is known in the next, however they are cut."""
+    monkeypatch.setattr(perplexity_module, "SENTENCES_AT_A_TIME", 2)
+    together = perplexity(model, WORDS, TEXT, alone=True)
+    each = [perplexity(model, WORDS, [sentence]) for sentence in TEXT]
+    for way in ("forward", "backward"):
+        total = math.fsum(math.log(getattr(score, way)) * score.tokens for score in each)
+        assert math.log(getattr(together, way)) == pytest.approx(total / TARGETS, rel=1e-6)
+    stream = perplexity(model, WORDS, TEXT)
+    assert (together.tokens, together.oov) == (TARGETS, stream.oov)
+    assert together.mean != pytest.approx(stream.mean, rel=1e-3)
+    assert together.bits_per_character is not None
+    with pytest.raises(ValueError, match="the text is empty"):
+        perplexity(model, WORDS, [], alone=True)

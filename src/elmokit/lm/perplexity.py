@@ -15,18 +15,22 @@ does not know are spelt out after their `<UNK>`, byte by byte, by a code that kn
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from elmokit.lm.language_model import Characters, LanguageModel, lm_batch
+from elmokit.lm.score import Scorer
 from elmokit.text.lexicon import Lexicon
 from elmokit.text.readers import WordReader, word_reader
 from elmokit.text.streams import SentenceStreams
 from elmokit.text.vocabulary import Vocabulary
 
 Ids = NDArray[np.int64]
+SENTENCES_AT_A_TIME = 1024
+"""Scored together where each is read by itself."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,12 @@ class Perplexity:
 
 
 def perplexity(
-    model: LanguageModel, vocabulary: Vocabulary, sentences: Iterable[Sequence[str]], reader: WordReader | None = None
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    sentences: Iterable[Sequence[str]],
+    reader: WordReader | None = None,
+    *,
+    alone: bool = False,
 ) -> Perplexity:
     """Score tokenized sentences; see the head of this file for what is counted.
 
@@ -63,13 +72,18 @@ def perplexity(
         vocabulary: The words of its softmax.
         sentences: Words, normalized as in training.
         reader: How the model reads words (`Checkpoint.reader`); None will do for one that reads bytes.
+        alone: Whether each sentence is read by itself, from an empty memory, as `Elmo` reads it; else all are one stream.
 
     Raises:
         ValueError: There is no sentence; or a reader is needed.
     """
-    lexicon = Lexicon(vocabulary, reader or word_reader(model.bilm.config))
+    reader = reader or word_reader(model.bilm.config)
     spelling = _Spelling(sentences, vocabulary)
-    score = stream_perplexity(model, map(lexicon.ids, spelling), lexicon.characters)
+    if alone:
+        score = _perplexity_alone(model, vocabulary, spelling, reader)
+    else:
+        lexicon = Lexicon(vocabulary, reader)
+        score = stream_perplexity(model, map(lexicon.ids, spelling), lexicon.characters)
     if not spelling.characters:
         return score
     bits = math.log2(score.mean) * score.tokens + 8 * spelling.spelt_bytes
@@ -101,13 +115,38 @@ def stream_perplexity(
         losses, state = model(batch, state)
         sums += [losses_N.cpu().double().sum().item() for losses_N in losses]  # not every device has float64
         targets += len(losses.forward_N)
+    return _of_sums(model, float(sums[0]), float(sums[1]), targets, counter.unknown / max(counter.words, 1))
+
+
+def _of_sums(model: LanguageModel, forward: float, backward: float, targets: int, oov: float) -> Perplexity:
+    """Make perplexities of the sums of both directions' losses.
+
+    Raises:
+        ValueError: There is no target.
+    """
     if not targets:
         raise ValueError("there is no sentence to score: the text is empty")
-    forward, backward = sums / targets
-    oov = counter.unknown / max(counter.words, 1)
-    if not bidirectional:
-        return Perplexity(math.exp(forward), None, math.exp(forward), targets, oov)
-    return Perplexity(math.exp(forward), math.exp(backward), math.exp((forward + backward) / 2), targets, oov)
+    one, other = math.exp(forward / targets), math.exp(backward / targets)
+    if not model.bilm.config.bidirectional:
+        return Perplexity(one, None, one, targets, oov)
+    return Perplexity(one, other, math.exp((forward + backward) / targets / 2), targets, oov)
+
+
+def _perplexity_alone(
+    model: LanguageModel, vocabulary: Vocabulary, sentences: Iterable[Sequence[str]], reader: WordReader
+) -> Perplexity:
+    """Score each sentence from its own beginning."""
+    scorer, rest = Scorer(model, vocabulary, reader), iter(sentences)
+    forward = backward = 0.0
+    targets = words = unknown = 0
+    while part := list(islice(rest, SENTENCES_AT_A_TIME)):
+        for score in scorer(part):
+            forward -= float(score.forward.sum())
+            backward -= float(score.backward.sum())
+            targets += len(score.forward)
+            words += len(score.tokens)
+            unknown += int(score.unknown.sum())
+    return _of_sums(model, forward, backward, targets, unknown / max(words, 1))
 
 
 class _Spelling:

@@ -14,6 +14,7 @@ def perplexity(
     *,
     layout: Literal["lines", "running"] = "lines",
     tokenizer: str | None = None,
+    alone: bool = False,
     json: bool = False,
 ) -> None:
     """Measure forward, backward and mean perplexity of a model on a text; only the first if it reads forward alone.
@@ -27,6 +28,7 @@ def perplexity(
         text: A text file (plain, .gz, .xz, .zst), or - for the standard input.
         layout: lines: one sentence a line. running: one paragraph a line, which is split into sentences.
         tokenizer: Another one than the model's; whitespace for text already split.
+        alone: Read each sentence by itself, as `elmo embed` does, and not as part of a stream.
         json: Print one JSON object.
 
     Raises:
@@ -44,7 +46,7 @@ def perplexity(
     first = next(sentences, None)
     if first is None:
         raise ValueError(f"{text}: holds no text to score; check the file")
-    score = measure(language_model, vocabulary, chain([first], sentences), checkpoint.reader)
+    score = measure(language_model, vocabulary, chain([first], sentences), checkpoint.reader, alone=alone)
     if json:
         print(json_module.dumps(asdict(score)))
         return
