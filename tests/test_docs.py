@@ -14,6 +14,7 @@ from elmokit import cli
 
 ROOT = Path(__file__).parent.parent
 GUIDES = ("docs/migrating.md", "docs/migrating.zh-CN.md")
+PRETRAINING = ("docs/pretraining.md", "docs/pretraining.zh-CN.md")
 PERFORMANCE = ("docs/performance.md", "docs/performance.zh-CN.md")
 MODELS = ROOT / "tests/golden/data/models"
 SMALL = "allennlp/models/elmo/2x1024_128_2048cnn_1xhighway/elmo_2x1024_128_2048cnn_1xhighway"
@@ -63,7 +64,7 @@ def test_both_languages_show_the_same_code() -> None:
         assert english
 
 
-@pytest.mark.parametrize("pages", [GUIDES, PERFORMANCE])
+@pytest.mark.parametrize("pages", [GUIDES, PERFORMANCE, PRETRAINING])
 def test_both_languages_have_the_same_sections_and_tables(pages: tuple[str, str]) -> None:
     shapes = []
     for page in pages:
