@@ -12,7 +12,7 @@ from elmokit.text.tokenizers import get_tokenizer
 from elmokit.training.schedule import ScheduleName
 
 LEARNING_RATES: dict[RecipeName, float] = {"modern": 1e-3, "reference": 0.1}
-"""Half of what a model is pretrained with."""
+"""Well below those of pretraining: what is known already shall not be lost at once."""
 HEAD_FIRST = 0.1
 """Share of the budget in which a softmax that is wholly new is learned alone."""
 
@@ -70,7 +70,7 @@ def tune(
         vocabulary: keep the model's words; extend them by frequent words of the text; renew: choose them by the text.
         vocab_size: Words that the language model predicts, where some are added or all are chosen.
         recipe: modern or reference; see `elmo pretrain`.
-        learning_rate: The highest rate; by default half of the recipe's.
+        learning_rate: The highest rate; by default 0.001 (modern) or 0.1 (reference).
         layer_factor: The rate of each layer as a share of that of the layer above it: 0.5 spares the lower layers.
         head_first: Share of the budget in which the softmax alone is learned; by default 0.1 if it is new, else 0.
         schedule: How the rate changes: constant, cosine or trapezoid; the recipe's by default.
