@@ -60,7 +60,7 @@ RECIPES = {
     "reference": Recipe(optimizer="reference", learning_rate=0.2, schedule="constant", clip_norm=10.0, batch_size=128),
     "modern": Recipe(
         optimizer="modern",
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         schedule="trapezoid",
         clip_norm=1.0,
         batch_size=64,

@@ -21,7 +21,7 @@ def modern_optimizers(body: ParamsT, rows: ParamsT, learning_rate: float) -> lis
     Args:
         body: Parameters with dense gradients, or groups of them.
         rows: Tables (or groups) with row-sparse gradients, where Adam would decay the moments of rows that were not drawn.
-        learning_rate: AdamW's; Adagrad's is 25 times as high (2e-3 against 0.05 by default).
+        learning_rate: AdamW's; Adagrad's is 25 times as high.
     """
     return [
         AdamW(body, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
