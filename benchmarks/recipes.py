@@ -37,6 +37,7 @@ from elmokit.deploy.bench import machine
 from elmokit.pretraining.recipes import PresetName
 from elmokit.report.bars import check_drawing
 from elmokit.report.curves import Curve, CurvePanel, draw_curves
+from elmokit.training.log import read_log
 
 RUNS = ("reference", "modern-tokens", "modern-time")
 COLUMNS = {
@@ -121,17 +122,6 @@ def train_and_measure(given: argparse.Namespace, run: str, seed: int) -> Row:
         write_json(note, state)
     found: Row = {"run": run, "seed": seed, "options": options, **state["found"]}
     return found
-
-
-def read_log(path: Path) -> list[Row]:
-    """Read a run's log; of what was done twice, since an interruption lost it, the second time counts."""
-    records: list[Row] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        now = record["steps"]
-        records = [old for old in records if old["steps"] < now or (old["steps"] == now and old.keys() != record.keys())]
-        records.append(record)
-    return records
 
 
 def numbers_of(records: Sequence[Row], test: Row) -> Row:

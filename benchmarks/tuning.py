@@ -63,7 +63,8 @@ def elmo(*words: str) -> None:
 
 def compare(name: str, text: Path, model: str, old: str, minutes: float, seed: int) -> dict[str, Any]:
     """Tune a model on a domain and train another of its shape from scratch; give all perplexities."""
-    bilm = load_checkpoint(model).config.bilm
+    config = load_checkpoint(model).config
+    bilm = config.bilm
     filters = ",".join(f"{width}x{number}" for width, number in bilm.byte_cnn.filters)
     shape = {
         "--cell-dim": bilm.cell_dim,
@@ -72,15 +73,20 @@ def compare(name: str, text: Path, model: str, old: str, minutes: float, seed: i
         "--filters": filters,
         "--highways": bilm.byte_cnn.highways,
         "--vocab-file": resolve_path(model) / "vocab.txt",
+        "--tokenizer": config.text.tokenizer,
+        "--normalization": config.text.normalization,
+        **({"--lowercase": "true"} if config.text.lowercase else {}),
     }
-    tuned, scratch = text.with_name(f"{name}-tuned"), text.with_name(f"{name}-scratch")
+    asked = f"{name}-{Path(model).name}-{minutes:g}-{seed}"
+    tuned, scratch = text.with_name(f"{asked}-tuned"), text.with_name(f"{asked}-scratch")
+    changed = tuned.with_name(tuned.name + ".training") / "tuning.json"
     shared = ["--corpus", str(text), "--layout", "running", "--language", "en", "--hours", str(minutes / 60)]
     shared += ["--precision", "bfloat16", "--seed", str(seed)]
-    if not tuned.exists():
+    if not changed.exists():
         elmo("tune", model, "--out", str(tuned), "--old", old, *shared)
     if not scratch.exists():
         elmo("pretrain", "--out", str(scratch), *shared, *(str(word) for pair in shape.items() for word in pair))
-    changes = json.loads((tuned.with_name(tuned.name + ".training") / "tuning.json").read_text(encoding="utf-8"))
+    changes = json.loads(changed.read_text(encoding="utf-8"))
     log = (scratch.with_name(scratch.name + ".training") / "log.jsonl").read_text(encoding="utf-8").splitlines()
     (final,) = [record["final"] for record in map(json.loads, log[-1:])]
     facts = json.loads((tuned.with_name(tuned.name + ".training") / "corpus" / "corpus.json").read_text(encoding="utf-8"))

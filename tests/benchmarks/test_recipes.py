@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 from benchmarks.long_runs import Row
-from benchmarks.recipes import RUNS, draw, elmo, main, parse, pretrain_options, read_log, table
+from benchmarks.recipes import RUNS, draw, elmo, main, parse, pretrain_options, table
 from tests.pretraining.conftest import sentences
 
 from benchmarks import recipes
 from elmokit.checkpoints.folder import load_folder
 from elmokit.cli.main import main as elmo_main
+from elmokit.training.log import read_log
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -228,11 +228,11 @@ def test_standard_input_is_read_once(
     given = ["-" if word == str(corpus) else word for word in command]
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(corpus.read_bytes())))
     assert main([*given, str(folder), "--steps", "2"]) == 0
-    assert "was read by an earlier run" not in capsys.readouterr().err
+    assert "standard input has been read" not in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"")))
     assert main([*given, str(folder), "--steps", "4"]) == 0
     said = capsys.readouterr().err
-    assert "standard input was read by an earlier run: its text is used" in said
+    assert "standard input has been read already: that text is used" in said
     assert "going on from step 2," in said
 
 

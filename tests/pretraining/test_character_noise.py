@@ -1,7 +1,6 @@
 """A misspelt word is one mistake away from itself, and the same one wherever and whenever it is drawn."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given
@@ -73,6 +72,6 @@ def test_letters_come_from_the_text_and_stay_whole() -> None:
         np.testing.assert_array_equal(encode_words([word], 20)[0], row)
 
 
-def test_nothing_at_zero(tmp_path: Path) -> None:
+def test_nothing_at_zero() -> None:
     ids = list(range(len(WORDS)))
     np.testing.assert_array_equal(noisy(0.0, ids), spelled().characters(np.array(ids)))

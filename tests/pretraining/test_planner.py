@@ -19,7 +19,10 @@ from elmokit.pretraining.forecast import dry_run, duration, forecast, forecast_l
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.planner import ENOUGH, dropout_for, plan, vocabulary_size, worth
 from elmokit.pretraining.preparing import read_corpus
+from elmokit.pretraining.pretrain import pretrain
+from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import PRESETS
+from elmokit.pretraining.run_note import note_run
 from elmokit.pretraining.trial import Trial, try_out
 from elmokit.training.budget import Budget
 
@@ -141,17 +144,28 @@ class TestPlan:
             PRESETS["tiny"], char_cnn=replace(PRESETS["tiny"].byte_cnn, max_characters=30), bidirectional=False
         )
 
+    def test_another_time_is_planned_anew_until_the_run_has_begun(self, options: Options, tried: list[BiLMConfig]) -> None:
+        self.speeds = {"tiny": 1.1 * ENOUGH, "mini": 0.1}
+        hour = options(bilm=PRESETS["small"], budget=Budget(hours=1))
+        assert self.chosen(hour)[0].bilm == PRESETS["tiny"]
+        self.speeds = {"tiny": 4 * ENOUGH, "mini": 1.1 * ENOUGH, "small": 0.1}
+        run, why = self.chosen(replace(hour, precision="bfloat16"))
+        assert run.bilm == PRESETS["mini"]
+        note_run(run)
+        tried.clear()
+        again = self.chosen(replace(hour, budget=Budget(hours=9)))
+        assert (again[0].bilm, again[1], tried) == (run.bilm, why, []), "a run that has begun keeps its plan"
+
     def test_a_run_keeps_its_plan(self, options: Options, tried: list[BiLMConfig]) -> None:
         """Whatever else runs on the machine when it goes on; other options, or --resume never, are planned anew."""
         self.speeds = {"tiny": 4 * ENOUGH, "mini": 1.1 * ENOUGH, "small": 0.1}
         first = self.chosen(options(bilm=PRESETS["small"], budget=Budget(hours=1)))
         self.speeds = {"tiny": 1.1 * ENOUGH, "mini": 0.1}
-        again = self.chosen(options(bilm=PRESETS["small"], budget=Budget(hours=2)))
+        again = self.chosen(options(bilm=PRESETS["small"], budget=Budget(hours=1)))
         assert again[1] == first[1]
         assert [(run.bilm, run.vocabulary_size, run.recipe) for run, _ in (first, again)] == [
             (PRESETS["mini"], first[0].vocabulary_size, first[0].recipe)
         ] * 2
-        assert again[0].budget == Budget(hours=2)
         assert len(tried) == 3
         assert self.chosen(options(bilm=PRESETS["small"], budget=Budget(hours=1), seed=1))[0].bilm == PRESETS["tiny"]
         assert self.chosen(options(bilm=PRESETS["small"], budget=Budget(hours=1), resume="never"))[0].bilm == PRESETS["tiny"]
@@ -172,9 +186,7 @@ class TestTrial:
         trial = try_out(run)
         assert trial is not None
         assert sorted(path.name for path in run.work.iterdir()) == ["corpus"]
-        assert trial.tokens_per_second > 100
-        assert 0 < trial.checkpoint_seconds < 10
-        assert 0 < trial.finish_seconds < 60
+        assert min(trial.tokens_per_second, trial.checkpoint_seconds, trial.finish_seconds) > 0
         assert trial.memory is None or 5e7 < trial.memory < 2e9
 
     def test_too_little_memory_is_an_answer(self, options: Options) -> None:
@@ -212,3 +224,18 @@ def test_the_plan_is_noted_with_its_forecast(options: Options, monkeypatch: pyte
     noted = json.loads((run.work / "plan.json").read_text(encoding="utf-8"))
     assert noted["forecast"]["training_hours"] == 1
     assert noted["why"] == why
+
+
+def test_the_text_of_a_run_that_has_begun_stays(options: Options, corpus: Path) -> None:
+    """It may be nowhere else: it came by standard input."""
+    pretrain(options())
+    shards = options().work / "corpus" / "corpus.json"
+    before = shards.read_bytes()
+    other = corpus.with_name("other.txt")
+    other.write_text("a b c\n" * 300, encoding="utf-8")
+    wrong = options(train=TextSource([str(other)]), budget=Budget(hours=1))
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        plan(wrong, choose_vocabulary=True, choose_dropout=True)
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        dry_run(replace(wrong, resume="never"))
+    assert shards.read_bytes() == before

@@ -458,6 +458,7 @@ class TestPatience:
         assert measured[-1][0] == best + 5 < 400
         assert f"the model is that of step {best}, the best on the held-out text" in capsys.readouterr().err
         assert score.mean == pytest.approx(min(loss for _, loss in measured), rel=0.2), "the text in one stream, not in sixteen"
+        assert f", {best:,} steps, " in (by_heart.out / "README.md").read_text(encoding="utf-8"), "what the model has seen"
         assert list((by_heart.work / "tensorboard").iterdir())
         assert (by_heart.work / "loss.png").exists()
         before = (by_heart.work / "log.jsonl").read_bytes()

@@ -100,7 +100,16 @@ def largest_difference(one: State, two: State) -> float:
 
 
 STILL = replace(RECIPE, dropout=0.0)
-MODERN = replace(RECIPE, optimizer="modern", learning_rate=2e-3, clip_norm=1.0, dropout=0.0)
+MODERN = replace(
+    RECIPE,
+    optimizer="modern",
+    learning_rate=2e-3,
+    schedule="trapezoid",
+    clip_norm=1.0,
+    dropout=0.0,
+    fresh_sentences=True,
+    character_noise=0.2,
+)
 
 
 @pytest.mark.parametrize(

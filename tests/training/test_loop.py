@@ -50,11 +50,11 @@ def records(log: JsonLog) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_it_ends_with_the_budget_and_saves_before_it_measures(log: JsonLog) -> None:
+def test_it_ends_with_the_budget_and_saves_what_was_measured(log: JsonLog) -> None:
     task = Task()
     train(task, Budget(steps=5), log, log_steps=2)
     assert task.used == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
-    assert task.events == ["save 5", "evaluate 5"]
+    assert task.events == ["evaluate 5", "save 5"]
     assert [(r["steps"], r.get("loss"), r.get("heldout_mean")) for r in records(log)] == [
         (2, 1.5, None),
         (4, 3.5, None),
@@ -91,7 +91,7 @@ def test_seconds_are_those_of_the_steps(log: JsonLog) -> None:
 def test_checkpoints_now_and_then(log: JsonLog) -> None:
     task = Task()
     train(task, Budget(steps=2), log, checkpoint_minutes=0)
-    assert task.events == ["save 1", "evaluate 1", "save 2", "evaluate 2"]
+    assert task.events == ["evaluate 1", "save 1", "evaluate 2", "save 2"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -132,7 +132,7 @@ def test_it_runs_in_any_thread(log: JsonLog) -> None:
     thread = threading.Thread(target=train, args=(task, Budget(steps=2), log))
     thread.start()
     thread.join(20)
-    assert task.events == ["save 2", "evaluate 2"]
+    assert task.events == ["evaluate 2", "save 2"]
 
 
 class TestPatience:
@@ -154,7 +154,7 @@ class TestPatience:
     def test_it_ends_and_is_done_for_good(self, log: JsonLog) -> None:
         task = self.Worsening()
         train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=2)
-        assert task.events[-3:] == ["save 6", "evaluate 6", "save 6"], "what was measured is in the last checkpoint too"
+        assert task.events[-2:] == ["evaluate 6", "save 6"], "what was measured is in the checkpoint"
         assert (task.progress.best_loss, task.progress.without_gain) == (7.0, 2)
         train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=2)
         assert task.progress.steps == 6, "the same command finds that it is done"
@@ -165,3 +165,8 @@ class TestPatience:
             train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=patience)
         assert task.progress.steps == 8
         assert task.progress.best_loss == 6.0
+
+    def test_before_the_rate_falls_no_gain_is_asked_for(self, log: JsonLog) -> None:
+        task = self.Worsening()
+        train(task, Budget(steps=8), log, checkpoint_minutes=0, patience=2, patient_until=0.7)
+        assert task.progress.steps == 7, "steps 6 and 7 count, 5 does not"

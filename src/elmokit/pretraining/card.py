@@ -38,5 +38,6 @@ def model_card(
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     kind = "a bidirectional" if bilm.bidirectional else "a forward"
-    what = f"An ELMo (a character CNN and {kind} LSTM language model) trained with elmokit."
+    reads = " and ".join([*(["a character CNN"] if bilm.char_cnn else []), *(["a table of words"] if bilm.word_table else [])])
+    what = f"An ELMo ({reads}, {kind} LSTM language model on top) trained with elmokit."
     return f"# {name}\n\n{what}\n\n| | |\n|---|---|\n{table}\n"

@@ -6,6 +6,7 @@ Shapes: U words asked for, W places for a word's characters.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,11 @@ class CharacterNoise:
     seed: int
     words: SpelledWords
 
+    @cached_property
+    def _letters(self) -> str:
+        """What may come in."""
+        return "".join(self.words.first(FREQUENT_WORDS)[len(SPECIAL_WORDS) :])
+
     def add_(self, ids_U: NDArray[np.int64], chars_UW: NDArray[Any], step: int) -> None:
         """Misspell some words in place; marks stay as they are.
 
@@ -44,9 +50,9 @@ class CharacterNoise:
         chosen = np.flatnonzero((_uniform(ids_U, self.seed, step) < self.share) & (ids_U >= len(SPECIAL_WORDS)))
         if not len(chosen):
             return
-        letters = "".join(self.words.first(FREQUENT_WORDS)[len(SPECIAL_WORDS) :])
         spelled = [
-            misspelt(self.words[int(ids_U[u])], letters, np.random.default_rng([self.seed, step, int(ids_U[u])])) for u in chosen
+            misspelt(self.words[number], self._letters, np.random.default_rng([self.seed, step, number]))
+            for number in ids_U[chosen].tolist()
         ]
         chars_UW[chosen] = encode_words(spelled, chars_UW.shape[1])
 

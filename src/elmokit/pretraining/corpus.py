@@ -63,6 +63,19 @@ class Shard:
         ids = self.tokens[start:end]
         return (ids if self.new_ids_N is None else self.new_ids_N[ids]).astype(np.int64)
 
+    def counts(self, words: int) -> NDArray[np.int64]:
+        """Count how often each word occurs, by its id on the disk, some millions at a time.
+
+        Args:
+            words: So many at least.
+        """
+        counts_N = np.zeros(words, dtype=np.int64)
+        for start in range(0, len(self.tokens), _AT_A_TIME):
+            part_N = np.bincount(self.tokens[start : start + _AT_A_TIME], minlength=len(counts_N))
+            part_N[: len(counts_N)] += counts_N
+            counts_N = part_N
+        return counts_N
+
     def sentences(self, tokens: int | None = None) -> Iterator[NDArray[np.int64]]:
         """Give the sentences in file order, until there are about `tokens` of them."""
         for number in range(len(self)):

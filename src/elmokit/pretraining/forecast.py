@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from elmokit.checkpoints.folder import check_target
 from elmokit.config import BiLMConfig
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.preparing import describe_reading, read_corpus
 from elmokit.pretraining.recipes import Recipe
+from elmokit.pretraining.run_note import TEXT, check_same_run
 from elmokit.pretraining.trial import Trial, try_out
 
 
@@ -60,11 +62,23 @@ def dry_run(options: PretrainOptions) -> str:
     Raises:
         ValueError: What the run itself would raise.
     """
+    keep_begun_run(options)
     corpus = read_corpus(options)
     trial = try_out(options)
     return "\n".join(
         [describe_reading(corpus, options), recipe_words(options.recipe), *forecast_lines([("", options, trial)], corpus)]
     )
+
+
+def keep_begun_run(options: PretrainOptions) -> None:
+    """Refuse to try what would replace the text of a run that has begun.
+
+    Raises:
+        ValueError: OUT holds something else, or a run on another text.
+    """
+    check_target(options.out)
+    if (options.work / "run.json").exists():
+        check_same_run(options, TEXT)
 
 
 Tried = tuple[str, PretrainOptions, Trial | None]

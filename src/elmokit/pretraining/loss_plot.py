@@ -1,6 +1,5 @@
 """The log of a run as a picture: how the loss fell, in training and on the held-out text, and how fast training was."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from elmokit.errors import MissingExtraError
 from elmokit.report.curves import Curve, CurvePanel, draw_curves
+from elmokit.training.log import read_log
 
 _STEEPEST = 20.0
 """exp of more than that tells nothing, and spoils the scale."""
@@ -23,7 +23,7 @@ def draw_log(log: Path, picture: Path) -> bool:
     Returns:
         Whether it was drawn: not without matplotlib (the extra `report`), nor from an empty log.
     """
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    records = read_log(log)
     trained = [record for record in records if "loss" in record]
     heldout = [record for record in records if "heldout_mean" in record]
     if not trained:

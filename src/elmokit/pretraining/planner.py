@@ -14,17 +14,15 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from elmokit.atomic import atomic_path
 from elmokit.config import BiLMConfig
 from elmokit.errors import FormatError
 from elmokit.pretraining.corpus import Corpus, Shard
-from elmokit.pretraining.forecast import Tried, duration, forecast, forecast_lines, recipe_words, words
+from elmokit.pretraining.forecast import Tried, duration, forecast, forecast_lines, keep_begun_run, recipe_words, words
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.preparing import describe_reading, read_corpus
 from elmokit.pretraining.recipes import PRESETS
-from elmokit.pretraining.run_note import identity
+from elmokit.pretraining.run_note import has_begun, identity
 from elmokit.pretraining.trial import Trial, try_out
 from elmokit.text.vocabulary import SPECIAL_WORDS
 
@@ -57,9 +55,14 @@ def plan(options: PretrainOptions, *, choose_vocabulary: bool, choose_dropout: b
     """
     if options.budget.hours is None:
         raise ValueError("--preset auto plans for a time: give --hours, and none of --tokens, --steps and --epochs")
-    asked = json.loads(json.dumps(identity(options) | {"vocabulary": choose_vocabulary, "dropout": choose_dropout}))
+    asked = _asked(options, choose_vocabulary, choose_dropout)
     noted = _noted(options)
     if noted is not None and noted["asked"] == asked:
+        return _with(options, noted["chosen"]), noted["why"]
+    if options.resume == "auto":
+        keep_begun_run(options)
+    if noted is not None and has_begun(options):
+        # Budget, device and the like may change while a run goes on; what it trains may not, and `pretrain` will say so.
         return _with(options, noted["chosen"]), noted["why"]
     corpus = read_corpus(options)
     size, known = vocabulary_size(corpus.train)
@@ -86,6 +89,21 @@ def plan(options: PretrainOptions, *, choose_vocabulary: bool, choose_dropout: b
     return options, why
 
 
+def _asked(options: PretrainOptions, choose_vocabulary: bool, choose_dropout: bool) -> dict[str, Any]:
+    """What a plan is made for."""
+    machine = {
+        "hours": options.budget.hours,
+        "precision": options.precision,
+        "device": options.device,
+        "accumulate": options.accumulate,
+        "patience": options.patience,
+        "choose_vocabulary": choose_vocabulary,
+        "choose_dropout": choose_dropout,
+    }
+    asked: dict[str, Any] = json.loads(json.dumps(identity(options) | machine))
+    return asked
+
+
 def worth(tokens: float, text: float) -> float:
     """Give D: as how many new words so many count, of a text of so many that is read again and again."""
     repeats = max(0.0, tokens / text - 1)
@@ -94,7 +112,7 @@ def worth(tokens: float, text: float) -> float:
 
 def vocabulary_size(text: Shard) -> tuple[int, float]:
     """Give how many words a vocabulary should have, marks included, and their share of the text."""
-    counts_N = np.bincount(text.tokens, minlength=len(SPECIAL_WORDS) + 1)
+    counts_N = text.counts(len(SPECIAL_WORDS) + 1)
     often = int((counts_N[len(SPECIAL_WORDS) :] >= OFTEN).sum())
     size = min(MOST_WORDS, len(SPECIAL_WORDS) + max(often, 1))
     return size, float(counts_N[:size].sum() / counts_N.sum())

@@ -20,7 +20,7 @@ from elmokit.pretraining.inputs import tables_of, tie, with_input, word_rows
 from elmokit.pretraining.new_order import with_vocabulary
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.pretraining.pretrainer import Pretrainer, Way
-from elmokit.pretraining.run_note import check_same_run, note_run
+from elmokit.pretraining.run_note import check_same_run, has_begun, note_run
 from elmokit.training.checkpoints import Checkpoints
 from elmokit.training.ranks import ALONE, Ranks
 
@@ -34,9 +34,11 @@ def prepare(options: PretrainOptions, ranks: Ranks = ALONE) -> Pretrainer:
     """
     check_target(options.out)
     checkpoints = Checkpoints(options.work / "checkpoints", options.keep_checkpoints)
-    goes_on = options.resume == "auto" and (options.work / "run.json").exists()
+    goes_on = has_begun(options)
     if goes_on:
         check_same_run(options)
+    if options.train.patterns == ["-"] and (options.work / "corpus" / "corpus.json").exists():
+        say("standard input has been read already: that text is used if tokenizer and held-out text are the same", ranks)
     corpus = read_corpus(options, ranks)
     trainer = build_trainer(options, corpus, checkpoints, ranks)
     say(f"{describe_reading(corpus, options)}\n{describe_model(corpus, trainer.model, options)}", ranks)
@@ -62,8 +64,6 @@ def read_corpus(options: PretrainOptions, ranks: Ranks = ALONE) -> Corpus:
     Raises:
         ValueError: No text is left to learn from, or none to measure on.
     """
-    if options.train.patterns == ["-"] and (options.work / "corpus").exists():
-        say("standard input was read by an earlier run: its text is used, what comes now is not read", ranks)
     if not ranks.first:
         ranks.wait()  # until the first one has read the text
     corpus = build_corpus(options.train, options.heldout, options.work / "corpus", options.text, options.max_characters)
@@ -130,7 +130,7 @@ def describe_model(corpus: Corpus, model: LanguageModel, options: PretrainOption
     """Say what is trained."""
     size = len(model.head.bias)
     ids_N = corpus.train.ids(0, 10**6)
-    body = sum(parameter.numel() for parameter in model.bilm.parameters())
+    body = sum(parameter.numel() for parameter in model.bilm.parameters() if parameter is not model.head.weight)
     head = sum(parameter.numel() for parameter in model.head.parameters())
     steps = math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window)
     return (

@@ -25,10 +25,12 @@ from elmokit.pretraining.preparing import prepare, say
 from elmokit.pretraining.pretrainer import Pretrainer
 from elmokit.text.batch import token_budget_batches, word_batch
 from elmokit.text.readers import WordReader
+from elmokit.training.budget import Progress
 from elmokit.training.log import JsonLog, Log, Logs
 from elmokit.training.loop import train
 from elmokit.training.memory import peak_bytes
 from elmokit.training.ranks import Ranks, joined_ranks
+from elmokit.training.schedule import FALLS_FROM
 from elmokit.training.tensorboard import TensorBoardLog
 
 LAYER_MEANS_TOKENS = 20_000
@@ -55,14 +57,21 @@ def pretrain(options: PretrainOptions, first: Callable[[Corpus], None] | None = 
         if first is not None and ranks.first:
             first(trainer.corpus)
         log, begun = _log(options, trainer, ranks), trainer.progress.steps
-        minutes = options.checkpoint_minutes
         try:
-            train(trainer, options.budget, log, checkpoint_minutes=minutes, patience=options.patience, ranks=ranks)
+            train(
+                trainer,
+                options.budget,
+                log,
+                checkpoint_minutes=options.checkpoint_minutes,
+                patience=options.patience,
+                patient_until=FALLS_FROM[options.recipe.schedule],
+                ranks=ranks,
+            )
         except KeyboardInterrupt:
             say("stopped; the same command goes on from the last checkpoint", ranks)
             raise
-        _take_best(trainer, options, ranks)
-        score = finish(trainer, options, log, begun) if ranks.first else Perplexity(0, 0, 0, 0, 0)
+        seen = _take_best(trainer, options, ranks)
+        score = finish(trainer, options, log, begun, seen) if ranks.first else Perplexity(0, 0, 0, 0, 0)
         numbers = [score.forward, score.backward or 0, score.mean, score.tokens, score.oov]
         forward, backward, mean, tokens, oov = ranks.agree(numbers)
         if ranks.first:
@@ -78,19 +87,22 @@ def _log(options: PretrainOptions, trainer: Pretrainer, ranks: Ranks) -> Log:
     return Logs(json_log, TensorBoardLog(options.work / "tensorboard", trainer.progress.steps))
 
 
-def _take_best(trainer: Pretrainer, options: PretrainOptions, ranks: Ranks) -> None:
-    """Go back to the best checkpoint if --patience asks for it; else say that there is a better one."""
+def _take_best(trainer: Pretrainer, options: PretrainOptions, ranks: Ranks) -> Progress:
+    """Go back to the best checkpoint if --patience asks for it, else say that it is better; give what the model has seen."""
     best = trainer.checkpoints.best() if ranks.first else None
+    for damaged in trainer.checkpoints.passed_over:
+        say(f"the best checkpoint cannot be read: {damaged}", ranks)
     if best is None or best.steps == trainer.progress.steps:
-        return
+        return trainer.progress
     if options.patience is None:
         say(f"step {best.steps:,} was better on the held-out text than the end: --patience would have taken it", ranks)
-        return
+        return trainer.progress
     say(f"the model is that of step {best.steps:,}, the best on the held-out text", ranks)
     trainer.take_weights(best.tensors)
+    return Progress(**best.numbers["progress"])
 
 
-def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) -> Perplexity:
+def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int, seen: Progress) -> Perplexity:
     """Measure the trained model and write its folder.
 
     Args:
@@ -98,6 +110,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
         options: What was asked for.
         log: Where the final perplexity is noted.
         begun: Steps that were done when this call of the program began.
+        seen: What the model has seen: less than all, where an earlier checkpoint was taken.
     """
     corpus, model = trainer.corpus, trainer.model
     config = ElmoConfig(bilm=model.bilm.config, text=options.text, languages=options.languages)
@@ -116,7 +129,7 @@ def finish(trainer: Pretrainer, options: PretrainOptions, log: Log, begun: int) 
     if trainer.progress.steps > begun or not options.out.exists():  # else an earlier run has noted the same
         log.write(steps=trainer.progress.steps, final=asdict(score), peak_memory=peak_bytes())
     start = None if options.start is None else options.start.name
-    card = model_card(options.out.name, config, options.recipe, corpus, trainer.progress, score, start)
+    card = model_card(options.out.name, config, options.recipe, corpus, seen, score, start)
     means_LD = layer_means(model.bilm, corpus, checkpoint.reader)
     save_folder(replace(checkpoint, layer_means_LD=means_LD, card=card), options.out)
     draw_log(options.work / "log.jsonl", options.work / "loss.png")

@@ -225,14 +225,13 @@ class Pretrainer:
         return touched.to(self.device)
 
     def evaluate(self) -> dict[str, float]:
-        """Score the head of the held-out text, and note the checkpoint if it is the best so far."""
+        """Score the head of the held-out text."""
         ways = ("forward", "backward", "mean") if self.directions == 2 else ("forward", "mean")
         scores = [0.0] * len(ways)
         if self.way.ranks.first:
             self.model.eval()
             sentences = self.corpus.heldout.sentences(MONITOR_TOKENS)
             score = stream_perplexity(self.model, sentences, self.word_rows, MONITOR_ROWS)
-            self.checkpoints.judge(self.progress.steps, score.mean)
             scores = [getattr(score, way) for way in ways]
         return {f"heldout_{way}": agreed for way, agreed in zip(ways, self.way.ranks.agree(scores), strict=True)}
 
@@ -261,6 +260,8 @@ class Pretrainer:
             }
             try:
                 self.checkpoints.save(self.progress.steps, tensors, self._numbers())
+                if self.progress.best_loss is not None and self.progress.without_gain == 0:
+                    self.checkpoints.judge(self.progress.steps, self.progress.best_loss)
             except OSError as failed:
                 error = failed
         (number,) = ranks.agree([0 if error is None else error.errno or -1])

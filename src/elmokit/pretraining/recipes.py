@@ -68,7 +68,7 @@ RECIPES = {
         fresh_sentences=True,
     ),
 }
-"""`reference` is bilm-tf's. `modern` is what was best for equal time: docs/pretraining.md has the runs."""
+"""`reference` is bilm-tf's. `modern` was found by measuring: docs/pretraining.md has the runs."""
 
 
 def _preset(cell_dim: int, projection_dim: int, highways: int, filters: tuple[tuple[int, int], ...] | None = None) -> BiLMConfig:

@@ -1,6 +1,7 @@
 """The note of a run, `run.json`: what must be the same for the run to go on."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
@@ -9,10 +10,16 @@ from elmokit.errors import FormatError
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.text.vocabulary import Vocabulary
 
+FORMAT = 2
+"""Of the note: a higher one where the same options train otherwise than before."""
+TEXT = ("train", "heldout", "text")
+"""What the shards of a run are made of."""
+
 
 def identity(options: PretrainOptions) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     return {
+        "format": FORMAT,
         "bilm": options.bilm.to_dict() | {"bidirectional": options.bilm.bidirectional},
         "read": options.read,
         "text": asdict(options.text),
@@ -37,19 +44,31 @@ def note_run(options: PretrainOptions) -> None:
     (options.work / "run.json").write_text(json.dumps(identity(options), indent=1), encoding="utf-8")
 
 
-def check_same_run(options: PretrainOptions) -> None:
+def has_begun(options: PretrainOptions) -> bool:
+    """Tell whether there is a run that the next one goes on with."""
+    return options.resume == "auto" and (options.work / "run.json").exists()
+
+
+def check_same_run(options: PretrainOptions, names: Collection[str] | None = None) -> None:
     """Refuse to go on from the checkpoint of another run.
+
+    Args:
+        options: What is asked for now.
+        names: Of what is compared; None: everything.
 
     Raises:
         ValueError: Names what differs.
-        FormatError: The note of the earlier run is damaged.
+        FormatError: The note of the earlier run is damaged, or of a version that trained otherwise.
     """
     path = options.work / "run.json"
     try:
         before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise FormatError(f"{path}: the note of the earlier run cannot be read ({error}); --resume never begins anew") from error
-    changed = _differences(before, json.loads(json.dumps(identity(options))))
+    if before.get("format") != FORMAT:
+        raise FormatError(f"{path}: an older elmokit began this run and trained otherwise; finish it there, or --resume never")
+    now = json.loads(json.dumps(identity(options)))
+    changed = _differences(before, {name: value for name, value in now.items() if names is None or name in names})
     if changed:
         raise ValueError(
             f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, "
@@ -58,10 +77,9 @@ def check_same_run(options: PretrainOptions) -> None:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """Name what differs between two notes, with the values where they are short; what the older one lacks is not compared."""
+    """Name what differs between two notes, with the values where they are short."""
     if isinstance(before, dict) and isinstance(now, dict):
-        shared = [key for key in now if key in before]
-        return [line for key in shared for line in _differences(before[key], now[key], f"{name}.{key}" if name else key)]
+        return [line for key in now for line in _differences(before.get(key), now[key], f"{name}.{key}" if name else key)]
     if before == now:
         return []
     values = f"{name} was {before}, is {now}"

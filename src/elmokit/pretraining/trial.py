@@ -54,10 +54,11 @@ def try_out(options: PretrainOptions) -> Trial | None:
     Raises:
         ValueError: What the run itself would raise.
     """
-    with Crew(1, __name__) as crew:
+    options.work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=options.work) as folder, Crew(1, __name__) as crew:
         try:
             crew.begin(_handler)
-            return crew.run(lambda ask: _answer(ask(options))).result()
+            return crew.run(lambda ask: _answer(ask((options, Path(folder))))).result()
         except ValueError as error:
             if isinstance(error.__cause__, BrokenPipeError | EOFError):  # the system has ended it
                 return None
@@ -66,7 +67,7 @@ def try_out(options: PretrainOptions) -> Trial | None:
 
 def _handler() -> Handler:
     """Make what the process does."""
-    return lambda options, note: _tried(options)
+    return lambda task, note: _tried(*task)
 
 
 def _answer(found: Trial | None) -> Trial | None:
@@ -74,12 +75,10 @@ def _answer(found: Trial | None) -> Trial | None:
     return found
 
 
-def _tried(options: PretrainOptions) -> Trial | None:
-    """Try, here."""
+def _tried(options: PretrainOptions, folder: Path) -> Trial | None:
+    """Try, here; the folder is the other process's, which outlives this one."""
     try:
-        corpus = read_corpus(options)
-        with TemporaryDirectory(dir=options.work) as folder:
-            return _measured(build_trainer(options, corpus, Checkpoints(Path(folder), 1), ALONE))
+        return _measured(build_trainer(options, read_corpus(options), Checkpoints(folder, 1), ALONE))
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             return None
@@ -102,7 +101,7 @@ def _measured(trainer: Pretrainer) -> Trial:
     heldout = trainer.corpus.heldout.targets
     model = trainer.model
     return Trial(
-        body=sum(parameter.numel() for parameter in model.bilm.parameters()),
+        body=sum(parameter.numel() for parameter in model.bilm.parameters() if parameter is not model.head.weight),
         head=sum(parameter.numel() for parameter in model.head.parameters()),
         tokens_per_second=(trainer.progress.tokens - tokens) / seconds,
         checkpoint_seconds=saving + min(MONITOR_TOKENS, heldout) / _scored_per_second(trainer, MONITOR_ROWS),

@@ -48,7 +48,7 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         self.passed_over: list[str] = []
-        """Of each file that `newest` could not use: what is wrong with it."""
+        """Of each file that `newest` or `best` could not use, when it was last called: what is wrong with it."""
 
     def save(self, steps: int, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Write a checkpoint, then remove what is older than the last `keep`.
@@ -73,6 +73,7 @@ class Checkpoints:
 
     def best(self) -> State | None:
         """Read the checkpoint with the lowest held-out loss; None if none was judged or it is not whole."""
+        self.passed_over = []
         noted = self._best()
         return None if noted is None else self._read(noted[0])
 

@@ -49,6 +49,23 @@ class JsonLog:
             file.write(json.dumps({"time": round(time.time(), 1), **record}, ensure_ascii=False) + "\n")
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read what `JsonLog` wrote; of what was done twice, since an interruption lost it, the second time counts.
+
+    A line that a full disk or a power cut has torn is left out.
+    """
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = dict(json.loads(line))
+            now = int(record["steps"])
+        except (ValueError, TypeError, KeyError):
+            continue
+        records = [old for old in records if old["steps"] < now or (old["steps"] == now and old.keys() != record.keys())]
+        records.append(record)
+    return records
+
+
 class Meter:
     """Means of what each step reported, since the last look.
 

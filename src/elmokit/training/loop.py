@@ -45,6 +45,7 @@ def train(
     checkpoint_minutes: float = 10.0,
     log_steps: int = 50,
     patience: int | None = None,
+    patient_until: float = 0.0,
     ranks: Ranks = ALONE,
 ) -> None:
     """Train until the budget is used or the held-out loss has stopped falling; if it is so already, do nothing.
@@ -60,13 +61,14 @@ def train(
         log_steps: Steps between lines of the log; their numbers are means over these steps.
         patience: Evaluations without a gain, one after the other, after which training ends; None: never before the budget
             is used.
+        patient_until: Share of the budget before which no gain is asked for: the rate has not begun to fall.
         ranks: The processes that train together; the clock of the first one decides.
 
     Raises:
         KeyboardInterrupt: A signal asked to stop; the checkpoint is written.
         OSError: The last checkpoint could not be written.
     """
-    run = _Run(task, budget, log, ranks, patience)
+    run = _Run(task, budget, log, ranks, patience, patient_until)
     if budget.used(task.progress) >= 1 or run.stalled():
         return
     with _stop_signals() as stop, tqdm(bar_format="{desc}", dynamic_ncols=True, disable=not ranks.first) as bar:
@@ -76,7 +78,6 @@ def train(
                 run.checkpoint(final=False)
                 last_save = time.monotonic()
                 if run.stalled():
-                    task.save()  # once more, with what was just measured: the same command shall find that it is done
                     break
             run.step(decided.used)
             if task.progress.steps % log_steps == 0:
@@ -102,8 +103,9 @@ class _Decision(NamedTuple):
 class _Run:
     """One call of `train`."""
 
-    def __init__(self, task: Trainee, budget: Budget, log: Log, ranks: Ranks, patience: int | None) -> None:
-        self.task, self.budget, self.log, self.ranks, self.patience = task, budget, log, ranks, patience
+    def __init__(self, task: Trainee, budget: Budget, log: Log, ranks: Ranks, patience: int | None, patient_until: float) -> None:
+        self.task, self.budget, self.log, self.ranks = task, budget, log, ranks
+        self.patience, self.patient_until = patience, patient_until
         self.meter = Meter(task.progress)
         self.saved_at = task.progress.steps
 
@@ -134,7 +136,8 @@ class _Run:
         bar.set_description_str(line, refresh=used < 1)  # the end shows it too
 
     def checkpoint(self, final: bool) -> None:
-        """Save first, measure then: what is measured is never lost."""
+        """Measure, and save with what was measured: a run that is killed afterwards knows of it."""
+        self._measure()
         try:
             self.task.save()
         except OSError as error:
@@ -143,15 +146,17 @@ class _Run:
             said = f"no checkpoint was written, the disk is full ({error.filename}): the one before is kept, training goes on"
             print(said, file=sys.stderr, flush=True)
         self.saved_at = self.task.progress.steps
-        numbers = self.task.evaluate()
+
+    def _measure(self) -> None:
+        """Score the held-out data and count what it says."""
+        numbers, progress = self.task.evaluate(), self.task.progress
         if self.ranks.first:
-            progress = self.task.progress
             self.log.write(steps=progress.steps, tokens=progress.tokens, seconds=round(progress.seconds, 3), **numbers)
-        loss, best, without = numbers["heldout_mean"], self.task.progress.best_loss, self.task.progress.without_gain
-        gained = best is None or loss < best
-        self.task.progress = replace(
-            self.task.progress, best_loss=loss if gained else best, without_gain=0 if gained else without + 1
-        )
+        loss, best = numbers["heldout_mean"], progress.best_loss
+        if best is None or loss < best:
+            self.task.progress = replace(progress, best_loss=loss, without_gain=0)
+        elif self.budget.used(progress) >= self.patient_until:
+            self.task.progress = replace(progress, without_gain=progress.without_gain + 1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 constant    the reference's
 cosine      rises over the first steps, then falls along half a cosine
-trapezoid   rises, stays, and falls along a straight line at the end: where to stop need not be known from the start
+trapezoid   rises, stays, and falls along a straight line over the last part: a budget may be raised until then
 
 A rise takes `WARMUP_STEPS` steps; a short run has risen after a twentieth of its budget. A fall ends at `FLOOR`.
 """
@@ -41,6 +41,8 @@ def _rise(used: float, steps: int) -> float:
     return min(1.0, max((steps + 1) / WARMUP_STEPS, 20 * used))
 
 
+FALLS_FROM: Mapping[ScheduleName, float] = MappingProxyType({"constant": 0.0, "cosine": 0.0, "trapezoid": 1 - FALL})
+"""Share of the budget from which the rate falls; before, a loss that stays says little."""
 SCHEDULES: Mapping[ScheduleName, Schedule] = MappingProxyType(
     {"constant": constant, "cosine": cosine, "trapezoid": trapezoid},
 )
