@@ -57,7 +57,7 @@ def test_it_goes_on_where_it_was_and_its_best_options_are_taken(
     assert first == (folder / "trials.md").read_text(encoding="utf-8")
     assert {row[0] for row in rows(first)} == {"0", "1"}
     [defaults] = [row for row in rows(first) if row[0] == "0"]
-    assert defaults[1:5] == ["tiny", "0.002", "0.1", "64"]
+    assert defaults[1:5] == ["tiny", "0.005", "0.1", "64"]
     read = (folder / "trial.training/corpus/corpus.json").stat()
 
     tune.main([*words, "--trials", "3"])

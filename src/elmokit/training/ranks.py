@@ -113,6 +113,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        dist.barrier()  # none leaves while another still listens to it
     finally:
         dist.destroy_process_group()
 
