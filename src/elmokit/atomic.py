@@ -3,9 +3,11 @@
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -24,6 +26,16 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
             _name_target(error, temporary, target)
             raise
+
+
+@contextmanager
+def atomic_text(target: str) -> Iterator[IO[str]]:
+    """Open a text file that is written whole or not at all, its lines ended by a line feed; "-" is the standard output."""
+    if target == "-":
+        yield sys.stdout
+        return
+    with atomic_path(Path(target)) as path, path.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def load_checkpoint(name_or_path: str | Path, source: Source | None = None) -> C
         FormatError: What stands there is damaged or of no known format.
     """
     checkpoint = load_path(resolve_path(name_or_path, source))
-    return checkpoint if _is_here(name_or_path) else with_facts(checkpoint, _name(name_or_path))
+    return checkpoint if is_here(name_or_path) else with_facts(checkpoint, _name(name_or_path))
 
 
 def resolve_path(name_or_path: str | Path, source: Source | None = None) -> Path:
@@ -37,7 +37,7 @@ def resolve_path(name_or_path: str | Path, source: Source | None = None) -> Path
     source = source or Source()
     name = _name(name_or_path)
     bundled = name in bundled_names()
-    if bundled or _is_here(name_or_path):
+    if bundled or is_here(name_or_path):
         if source.revision is not None:
             raise ValueError(f"revision is for models of the Hub, and {name} is on this machine; leave it out")
         return _bundled() / name if bundled else _existing(name_or_path) or Path(name_or_path)
@@ -64,7 +64,7 @@ def _unknown(name: str) -> str:
     return f"{name}: no such model, file or folder ({known})"
 
 
-def _is_here(name_or_path: str | Path) -> bool:
+def is_here(name_or_path: str | Path) -> bool:
     """Whether it is a path of something."""
     return _existing(name_or_path) is not None
 

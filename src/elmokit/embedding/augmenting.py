@@ -1,13 +1,10 @@
 """A file of labelled sentences → the same with new versions of them, as a stream; the labels are copied, places and all."""
 
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from elmokit.atomic import atomic_path
+from elmokit.atomic import atomic_text
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.labelled import Layout, Record, read_records
 from elmokit.embedding.targets import check_plain_target
@@ -111,7 +108,7 @@ def augment_file(
         elmo.language_model, elmo.vocabulary, elmo.reader, options.augmentation, batch_tokens=options.batch_tokens
     )
     counts = AugmentCounts()
-    with _opened(target) as file:
+    with atomic_text(target) as file:
         for chunk in _chunks(records, CHUNK_BATCHES * options.batch_tokens):
             words = [[token.text for token in record.tokens or []] for record in chunk]
             copies = augmenter(words, elmo.collate.read_forms(words), [record.allowed for record in chunk])
@@ -150,13 +147,3 @@ def _chunks(records: Iterable[Record], chunk_tokens: int) -> Iterator[list[Recor
             chunk, gathered = [], 0
     if chunk:
         yield chunk
-
-
-@contextmanager
-def _opened(target: str) -> Iterator[IO[str]]:
-    """Open the output for writing."""
-    if target == "-":
-        yield sys.stdout
-        return
-    with atomic_path(Path(target)) as path, path.open("w", encoding="utf-8", newline="\n") as file:
-        yield file

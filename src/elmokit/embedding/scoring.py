@@ -8,14 +8,12 @@ characters of the text. Numbers have as many digits as it takes to read back the
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, get_args
 
-from elmokit.atomic import atomic_path
+from elmokit.atomic import atomic_text
 from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.rows import Row, read_rows
 from elmokit.embedding.targets import check_plain_target
@@ -89,7 +87,7 @@ def score_file(source: str, target: str, model: str | Path | Elmo, options: Scor
     )
     tokenize = get_tokenizer(options.tokenizer or elmo.config.text.tokenizer)
     tokens_read = 0
-    with _opened(target) as file:
+    with atomic_text(target) as file:
         if write_record is _write_tsv:
             file.write("\t".join(COLUMNS) + "\n")
         for chunk in _chunks(rows, tokenize, CHUNK_BATCHES * options.batch_tokens):
@@ -162,13 +160,3 @@ def _chunks(rows: Iterable[Row], tokenize: Callable[[str], list[Token]], chunk_t
             chunk, gathered = [], 0
     if chunk:
         yield chunk
-
-
-@contextmanager
-def _opened(target: str) -> Iterator[IO[str]]:
-    """Open the output for writing."""
-    if target == "-":
-        yield sys.stdout
-        return
-    with atomic_path(Path(target)) as path, path.open("w", encoding="utf-8", newline="\n") as file:
-        yield file

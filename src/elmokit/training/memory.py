@@ -1,4 +1,4 @@
-"""How much memory this process has had at most, and how much is to be had."""
+"""How much memory this process has had at most."""
 
 import sys
 from pathlib import Path
@@ -22,13 +22,6 @@ def peak_bytes() -> int | None:
 def device_peak_bytes(device: torch.device) -> int | None:
     """Give the most memory that PyTorch has had on a GPU; None for another device."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-
-
-def available_bytes(device: torch.device) -> int | None:
-    """Give how much memory a program could have now, on a GPU if that is the device; None where the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return _linux(Path("/proc/meminfo"), "MemAvailable")
 
 
 def _linux(path: Path, name: str) -> int | None:

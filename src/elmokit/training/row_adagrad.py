@@ -29,7 +29,7 @@ class RowAdagrad(Optimizer):
         super().__init__(tables, {"lr": lr, "initial": initial, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # nobody gives a closure here
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # PyTorch's overloads say a loss for a closure; None is all that is taken
         """Update all tables that have a gradient.
 
         Args:

@@ -1,6 +1,5 @@
 """`elmo tune`: a model and new text → a model of that text's domain."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -96,7 +95,7 @@ def tune(
     Raises:
         ValueError: An option is wrong, or the text is, or the model cannot be tuned so.
     """
-    from elmokit.checkpoints.load import load_checkpoint
+    from elmokit.checkpoints.load import is_here, load_checkpoint
     from elmokit.kernels.device import choose_device
     from elmokit.pretraining.inputs import input_of
     from elmokit.pretraining.options import PretrainOptions
@@ -112,7 +111,7 @@ def tune(
         check_language("--language", language)
     budget = Budget(tokens=tokens, steps=steps, epochs=epochs, hours=hours)
     checkpoint = load_checkpoint(model)
-    name = Path(model).name if os.path.exists(model) else str(model)  # noqa: PTH110 - Path.exists raises for long addresses
+    name = Path(model).name if is_here(model) else str(model)
     start = Start(checkpoint=checkpoint, name=name, words=vocabulary)
     known = start.checkpoint.config
     way = changed(
