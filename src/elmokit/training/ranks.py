@@ -10,6 +10,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Before any group exists: the defaults of its functions hold on to the group of the moment they are imported, and the first
+# step of an optimizer imports them. The group's threads would then outlive the interpreter, which now and then aborts it.
+import torch.distributed.nn.functional as _  # noqa: F401 - for the moment of its import
 from torch import Tensor
 
 PATIENCE = timedelta(days=1)
@@ -113,7 +117,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
-        dist.barrier()  # none leaves while another still listens to it
     finally:
         dist.destroy_process_group()
 
