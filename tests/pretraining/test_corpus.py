@@ -96,12 +96,18 @@ class TestReuse:
         assert "e" in built(sources, tmp_path / "shards").words.first(100)
         assert (tmp_path / "shards" / "words.txt").stat().st_mtime_ns != made
 
-    def test_a_file_of_the_same_size_but_another_time(
+    def test_a_file_of_the_same_size_and_time_but_other_words(
         self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path
     ) -> None:
+        written = (tmp_path / "train.txt").stat().st_mtime_ns
         (tmp_path / "train.txt").write_text(TEXT.replace("d", "e"), encoding="utf-8")
-        os.utime(tmp_path / "train.txt", ns=(1, 1))
+        os.utime(tmp_path / "train.txt", ns=(written, written))
         assert "e" in built(sources, tmp_path / "shards").words.first(100)
+
+    def test_a_copy_of_the_text(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
+        os.utime(tmp_path / "train.txt", ns=(1, 1))
+        built(sources, tmp_path / "shards")
+        assert (tmp_path / "shards" / "words.txt").stat().st_mtime_ns == made
 
     def test_another_heldout_text(self, made: float, sources: tuple[TextSource, TextSource], tmp_path: Path) -> None:
         (tmp_path / "heldout.txt").write_text("other\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from elmokit.checksum import checksum
 from elmokit.config import TextConfig
 from elmokit.errors import FormatError
 from elmokit.pretraining.hub_data import HUB, HubData
@@ -92,6 +93,7 @@ class TextSource:
     language: str = DEFAULT_LANGUAGE
     counts: ReadCounts = field(default_factory=ReadCounts)
     """What reading met: lines and files, and those that are empty, damaged or not UTF-8."""
+    _checked: list[tuple[str, int, int]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def files(self) -> list[Path]:
         """Give the files; "-" alone is standard input.
@@ -112,13 +114,18 @@ class TextSource:
         return [FileUnit(path) for path in self.files()] if self._hub is None else [self._hub]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Say what must be unchanged for shards to be used again: each file's name, size and time of change."""
+        """Say what must be unchanged for shards to be used again: each file's name, size and checksum.
+
+        The time of change is not among them: a copy of the text on another machine is the same text.
+        """
         read: dict[str, Any] = {"layout": self.layout, "language": self.language}
         if self._hub is not None:
             return {"files": [[self._hub.name]], **read}
         if self.patterns == ["-"]:
             return {"files": [["standard input"]], **read}
-        return {"files": [(path.name, (at := path.stat()).st_size, at.st_mtime_ns) for path in self.files()], **read}
+        if self._checked is None:
+            self._checked = [(path.name, path.stat().st_size, checksum(path)) for path in self.files()]
+        return {"files": self._checked, **read}
 
     def bytes_on_disk(self) -> int | None:
         """Give the size of all files; None where it cannot be known."""

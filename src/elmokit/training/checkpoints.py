@@ -10,18 +10,17 @@ says, does not count, and the one before is taken.
 
 import json
 import re
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from elmokit.atomic import atomic_path
+from elmokit.checksum import checksum
 from elmokit.errors import FormatError
 from elmokit.training.checkpoint import load_state, save_state
 
 _NOTE = re.compile(r"step-(\d{10})\.json")
-_READ_AT_ONCE = 1 << 24
 
 
 class State(NamedTuple):
@@ -58,7 +57,7 @@ class Checkpoints:
         """
         path = self._state(steps)
         save_state(path, tensors, numbers)
-        note = {"size": path.stat().st_size, "crc32": _checksum(path)}
+        note = {"size": path.stat().st_size, "crc32": checksum(path)}
         _write_json(self._note(steps), note)
         self._remove_old()
 
@@ -94,7 +93,7 @@ class Checkpoints:
         path = self._state(steps)
         try:
             note = json.loads(self._note(steps).read_text(encoding="utf-8"))
-            if path.stat().st_size != note["size"] or _checksum(path) != note["crc32"]:
+            if path.stat().st_size != note["size"] or checksum(path) != note["crc32"]:
                 raise FormatError(f"{path}: is not what was written")
             return State(steps, path, *load_state(path))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -137,12 +136,3 @@ class Checkpoints:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file, read piece by piece."""
-    found = 0
-    with path.open("rb") as file:
-        while piece := file.read(_READ_AT_ONCE):
-            found = zlib.crc32(piece, found)
-    return found

@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 # Before any group exists: the defaults of its functions hold on to the group of the moment they are imported, and the first
 # step of an optimizer imports them. The group's threads would then outlive the interpreter, which now and then aborts it.
-import torch.distributed.nn.functional as _  # noqa: F401 - for the moment of its import
+import torch.distributed.nn.functional
 from torch import Tensor
 
 PATIENCE = timedelta(days=1)
