@@ -11,6 +11,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+import torch
 
 from elmokit.checkpoints.folder import load_folder
 from elmokit.cli.commands.pretrain import parse_filters
@@ -119,6 +120,30 @@ def test_options_reach_the_model(words: list[str], tmp_path: Path) -> None:
     assert (run["seed"], run["shuffle"], run["vocabulary_size"]) == (5, False, 40)
     recipe = {"optimizer": "reference", "batch_size": 8, "window": 10, "negatives": 15, "dropout": 0.2, "learning_rate": 0.2}
     assert recipe.items() <= run["recipe"].items()
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "used"),
+    [
+        ([], True, "bfloat16"),
+        ([], False, "float32"),
+        (["--recipe", "reference", "--negatives", "15"], True, "float32"),
+        (["--precision", "float32"], True, "float32"),
+        (["--precision", "bfloat16"], False, "bfloat16"),
+    ],
+)
+def test_the_precision_is_that_which_the_processor_is_made_for(
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    there: bool,
+    used: str,
+) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: there)
+    assert main(with_options(words, [*options, "--device", "cpu", "--steps", "1"])) == 0
+    assert f"; products in {used}\n" in capsys.readouterr().err
 
 
 def test_0_negatives_are_the_full_softmax(words: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a network computes: a device's name → the device, if it is there."""
+"""Where a network computes: a device's name → the device, if it is there, and what it is good at."""
 
 import torch
 
@@ -23,3 +23,14 @@ def choose_device(name: str | torch.device, option: str = "device=") -> torch.de
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'{option}{str(name)!r}: not there or not known to PyTorch; say "auto", "cpu" or "cuda"') from error
     return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device multiplies bfloat16 by instructions of its own, which is when it is the faster one."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # PyTorch tells of processors in functions of its own; a version without one of them knows no such processor.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in names)

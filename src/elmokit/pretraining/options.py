@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from elmokit.config import BiLMConfig, CharCnnConfig, TextConfig
+from elmokit.kernels.device import has_bfloat16
 from elmokit.pretraining.inputs import Input
 from elmokit.pretraining.reading import TextSource
 from elmokit.pretraining.recipes import Recipe
@@ -14,6 +17,11 @@ from elmokit.training.budget import Budget
 
 Resume = Literal["auto", "never"]
 Precision = Literal["float32", "bfloat16"]
+
+
+def precision_for(recipe: Recipe, device: torch.device) -> Precision:
+    """Give what `--precision auto` is: the modern recipe's products are in bfloat16 where the device is made for it."""
+    return "bfloat16" if recipe.optimizer == "modern" and has_bfloat16(device) else "float32"
 
 
 @dataclass(frozen=True, kw_only=True)

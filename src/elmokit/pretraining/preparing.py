@@ -135,7 +135,8 @@ def describe_model(corpus: Corpus, model: LanguageModel, options: PretrainOption
     steps = math.ceil(corpus.train.targets / options.recipe.batch_size / options.recipe.window)
     return (
         f"vocabulary {size:,} words, {float((ids_N < size).mean()):.1%} of the text; "
-        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; {steps:,} steps a pass"
+        f"{body / 1e6:.1f} M parameters and {head / 1e6:.1f} M of the softmax; {steps:,} steps a pass; "
+        f"products in {options.precision}"
     )
 
 

@@ -57,7 +57,7 @@ def pretrain(
     accumulate: int = 1,
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     patience: int | None = None,
     tensorboard: bool = False,
     dry_run: bool = False,
@@ -108,7 +108,7 @@ def pretrain(
         accumulate: Parts in which each batch is computed, one after the other: less memory, the same update.
         resume: auto: go on from a checkpoint if there is one. never: begin anew.
         device: auto, cpu or cuda.
-        precision: Of the recurrence's matrix products; bfloat16 is faster where the processor has it.
+        precision: Of the matrix products. auto: bfloat16 for the modern recipe where the processor has it, else float32.
         patience: Stop when so many checkpoints in a row were no better on the held-out text, and take the best one.
         tensorboard: Write OUT.training/tensorboard too.
         dry_run: Read the text, time some steps, print what the run will take, and stop.
@@ -149,13 +149,14 @@ def pretrain(
     # torch takes a second to import: only now, when all that can be wrong at once has been checked
     from elmokit.kernels.device import choose_device
     from elmokit.pretraining.forecast import dry_run as try_steps
-    from elmokit.pretraining.options import PretrainOptions
+    from elmokit.pretraining.options import PretrainOptions, precision_for
     from elmokit.pretraining.planner import plan
     from elmokit.pretraining.pretrain import pretrain as run
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.training.budget import Budget
     from elmokit.training.ranks import check_alone, first_process
 
+    where = choose_device(device, "--device ")
     options = PretrainOptions(
         train=TextSource(patterns(corpus), layout, language or DEFAULT_LANGUAGE),
         heldout=TextSource(patterns(heldout), layout, language or DEFAULT_LANGUAGE) if heldout else None,
@@ -174,8 +175,8 @@ def pretrain(
         keep_checkpoints=keep_checkpoints,
         accumulate=accumulate,
         resume=resume,
-        device=str(choose_device(device, "--device ")),
-        precision=precision,
+        device=str(where),
+        precision=precision_for(way, where) if precision == "auto" else precision,
         patience=patience,
         tensorboard=tensorboard,
     )

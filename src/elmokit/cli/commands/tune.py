@@ -49,7 +49,7 @@ def tune(
     accumulate: int = 1,
     resume: Literal["auto", "never"] = "auto",
     device: str = "auto",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     tensorboard: bool = False,
 ) -> None:
     """Go on training a model on text of another domain; say what it gained there, and what it forgot.
@@ -89,7 +89,7 @@ def tune(
         accumulate: Parts in which each batch is computed, one after the other: less memory, the same update.
         resume: auto: go on from a checkpoint if there is one. never: begin anew.
         device: auto, cpu or cuda.
-        precision: Of the matrix products; bfloat16 is faster where the processor has it.
+        precision: Of the matrix products. auto: bfloat16 for the modern recipe where the processor has it, else float32.
         tensorboard: Write OUT.training/tensorboard too.
 
     Raises:
@@ -98,7 +98,7 @@ def tune(
     from elmokit.checkpoints.load import is_here, load_checkpoint
     from elmokit.kernels.device import choose_device
     from elmokit.pretraining.inputs import input_of
-    from elmokit.pretraining.options import PretrainOptions
+    from elmokit.pretraining.options import PretrainOptions, precision_for
     from elmokit.pretraining.reading import DEFAULT_LANGUAGE, TextSource
     from elmokit.pretraining.tune import table
     from elmokit.pretraining.tune import tune as run
@@ -128,6 +128,7 @@ def tune(
     if negatives is not None:
         way = replace(way, negatives=negatives or None)
     spoken = language or (*known.languages, DEFAULT_LANGUAGE)[0]
+    where = choose_device(device, "--device ")
     options = PretrainOptions(
         train=TextSource(patterns(corpus), layout, spoken),
         heldout=TextSource(patterns(heldout), layout, spoken) if heldout else None,
@@ -144,8 +145,8 @@ def tune(
         keep_checkpoints=keep_checkpoints,
         accumulate=accumulate,
         resume=resume,
-        device=str(choose_device(device, "--device ")),
-        precision=precision,
+        device=str(where),
+        precision=precision_for(way, where) if precision == "auto" else precision,
         patience=patience,
         tensorboard=tensorboard,
         start=start,
