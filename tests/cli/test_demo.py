@@ -6,7 +6,7 @@ import pytest
 from elmokit.checkpoints.checkpoint import random_checkpoint
 from elmokit.checkpoints.folder import save_folder
 from elmokit.cli.commands.demo import _clip, demo
-from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig
+from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig
 from elmokit.explore.uses import Use, read_uses
 
 
@@ -29,6 +29,19 @@ def test_demo_counts_over_the_whole_list(model: str, capsys: pytest.CaptureFixtu
     assert "random weights, mean of 5 seeds" in shown
     assert len(shown.splitlines()) <= 32  # one screen
     assert max(map(len, shown.splitlines()[1:])) <= 120  # the first one names the model's folder
+
+
+def test_demo_of_a_chinese_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    char_cnn = CharCnnConfig(embedding_dim=4, filters=((1, 4), (2, 8)), highways=1, max_characters=6)
+    bilm = BiLMConfig(char_cnn=char_cnn, cell_dim=16, projection_dim=8)
+    config = ElmoConfig(bilm=bilm, text=TextConfig(tokenizer="characters"), languages=("zh",))
+    save_folder(random_checkpoint(config, seed=3), tmp_path / "chinese")
+    demo(model=str(tmp_path / "chinese"))
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"^\((水果|公司)\) .*\[苹果\]", shown, re.MULTILINE)) == 4
+    assert f"of {len(read_uses(language='zh'))})" in shown
+    with pytest.raises(ValueError, match="--word bank: .* 下课"):
+        demo(model=str(tmp_path / "chinese"), word="bank")
 
 
 def test_demo_of_another_word_of_the_list(model: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from elmokit.explore.uses import read_uses
+
 CORPORA = ("enwiki2014", "simplewiki2018", "novels-en")
 RUN = 8  # words in a row that would count as copied
+CHARACTERS = 11  # the same in Chinese
 
 
 def plain_words(text: str) -> list[str]:
@@ -43,3 +46,26 @@ def test_no_probe_is_in_the_training_text(shared: Path, corpus: str) -> None:
         for line in lines:
             found |= unseen.intersection(runs(plain_words(line)))
     assert not found
+
+
+def chinese(text: str) -> str:
+    """The letters alone."""
+    return "".join(re.findall(r"\w", text))
+
+
+def probe_strings() -> set[str]:
+    texts = [chinese(use.text) for use in read_uses(language="zh")]
+    return {text[i : i + CHARACTERS] for text in texts for i in range(len(text) - CHARACTERS + 1)}
+
+
+def test_the_chinese_check_would_notice_a_copy() -> None:
+    line = chinese("== 果树 == 这批苹果又脆又甜 ，是从山东运来的")
+    assert any(line[i : i + CHARACTERS] in probe_strings() for i in range(len(line)))
+
+
+@pytest.mark.slow  # 28 million characters: half a minute
+def test_no_chinese_probe_is_in_the_training_text(shared: Path) -> None:
+    unseen = probe_strings()
+    with lzma.open(shared / "data/lm-zh/zhwiki2024-simp.train.txt.xz", "rt", encoding="utf-8") as lines:
+        for line in map(chinese, lines):
+            assert not unseen.intersection(line[i : i + CHARACTERS] for i in range(len(line) - CHARACTERS + 1)), line

@@ -22,14 +22,18 @@ def single_characters(text: str) -> list[Token]:
     return [Token(c, i, i + 1) for i, c in enumerate(text)]
 
 
-def test_the_list_is_large_enough_and_balanced() -> None:
-    uses = read_uses()
+@pytest.mark.parametrize(
+    ("language", "pairs"),
+    [("en", {("bank", "river"), ("bank", "money")}), ("zh", {("苹果", "水果"), ("苹果", "公司")}), ("zh-Hans", {("花", "用掉")})],
+)
+def test_the_list_is_large_enough_and_balanced(language: str, pairs: set[tuple[str, str]]) -> None:
+    uses = read_uses(language=language)
     senses = Counter((use.word, use.sense) for use in uses)
     assert len(uses) >= 140
     assert len({word for word, _ in senses}) >= 20
     assert 3 <= min(senses.values()) <= max(senses.values()) <= 5
     assert set(Counter(word for word, _ in senses).values()) <= {2, 3}
-    assert {("bank", "river"), ("bank", "money")} <= set(senses)
+    assert pairs <= set(senses)
     assert len({use.text for use in uses}) == len(uses)
 
 
@@ -43,8 +47,17 @@ def test_each_sentence_of_the_list_has_its_word_once_and_a_fair_length() -> None
         assert use.text[-1] == "."
 
 
-def test_the_word_stands_now_early_now_late() -> None:
-    places = [use.start / len(use.text) for use in read_uses()]
+def test_each_chinese_sentence_has_its_word_once_and_a_fair_length() -> None:
+    for use in read_uses(language="zh"):
+        assert use.text[use.start : use.end] == use.word
+        assert use.text.count(use.word) == 1
+        assert 12 <= len(use.text) <= 30
+        assert use.text[-1] == "。"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_word_stands_now_early_now_late(language: str) -> None:
+    places = [use.start / len(use.text) for use in read_uses(language=language)]
     thirds = Counter(int(3 * place) for place in places)
     assert min(thirds[0], thirds[1], thirds[2]) > len(places) / 10
 
@@ -56,6 +69,16 @@ def test_uses_of_a_sense_do_not_repeat_one_clue() -> None:
         texts = [set(re.findall(r"\w{5,}", use.text.lower())) for use in uses if (use.word, use.sense) == (word, sense)]
         clues = Counter(clue for text in texts for clue in text if clue != word)
         assert max(clues.values()) <= 2, (word, sense)
+
+
+def test_chinese_uses_of_a_sense_do_not_repeat_one_clue() -> None:
+    """No two characters beside each other stand in three of a sense's four sentences."""
+    uses = read_uses(language="zh")
+    for word, sense in {(use.word, use.sense) for use in uses}:
+        texts = [use.text.replace(word, "，") for use in uses if (use.word, use.sense) == (word, sense)]
+        clues = Counter(clue for text in texts for clue in {text[i : i + 2] for i in range(len(text) - 1)})
+        repeated = {clue for clue, count in clues.items() if count > 2 and clue.isalpha()}
+        assert not repeated, (word, sense)
 
 
 @pytest.mark.parametrize(

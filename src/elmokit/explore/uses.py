@@ -55,16 +55,18 @@ class UseVectors:
     """Each layer's mean: the model's own, or that of all tokens of these sentences if it keeps none."""
 
 
-def read_uses(path: Path | None = None) -> list[Use]:
+def read_uses(path: Path | None = None, language: str = "en") -> list[Use]:
     """Read labelled uses: tab separated, a header `word sense sentence`, the word in [brackets] in its sentence.
 
     Args:
-        path: The file; by default the list that comes with elmokit.
+        path: The file; by default a list that comes with elmokit.
+        language: Of that list, an ISO 639 code: Chinese for "zh", English for any other.
 
     Raises:
         FormatError: Names the line that is not so.
     """
-    source = path if path else files("elmokit.explore") / "senses.tsv"
+    listed = "senses.zh.tsv" if language.split("-")[0] == "zh" else "senses.tsv"
+    source = path if path else files("elmokit.explore") / listed
     header, *rows = source.read_text(encoding="utf-8").splitlines()
     if header != "word\tsense\tsentence":
         raise FormatError(f"{source}, line 1: expected the columns word, sense and sentence, not {header!r}")

@@ -1,4 +1,4 @@
-"""`elmo demo`: the river bank and the savings bank."""
+"""`elmo demo`: the river bank and the savings bank; in Chinese, 苹果 to eat and 苹果 to telephone with."""
 
 import time
 from itertools import islice
@@ -23,14 +23,15 @@ WIDTH = 90  # characters of a sentence printed
 def demo(*, model: PathOrName = "en-small", text: PathOrName | None = None, word: str | None = None) -> None:
     """Show that a word's vector depends on its sentence: for uses of one word, the uses nearest to them.
 
-    Without `text` the uses come from a list of ambiguous words, each labelled with its sense, and the right answers over
-    the whole list are counted beside chance, the words around the target, and the same network with random weights.
+    Without `text` the uses come from a list of ambiguous words, Chinese for a Chinese model and English for any other, each
+    labelled with its sense, and the right answers over the whole list are counted beside chance, the words around the target,
+    and the same network with random weights.
     The vectors are those of the top layer, as in the paper's own experiment on word senses (section 5.3).
 
     Args:
         model: A bundled model's name or a model folder.
         text: A text file in which to look for the word; its uses have no labels, so nothing is counted.
-        word: The word to show; "bank" by default.
+        word: The word to show; the first one of the list by default.
 
     Raises:
         ValueError: The list does not have the word, or the text has it less than twice.
@@ -39,15 +40,15 @@ def demo(*, model: PathOrName = "en-small", text: PathOrName | None = None, word
     from elmokit import Elmo
     from elmokit.explore.uses import read_uses
 
-    word = word or "bank"
-    labelled = [] if text else read_uses()
+    elmo = Elmo.from_pretrained(model)
+    labelled = read_uses(language=(*elmo.config.languages, "en")[0])
+    word = word or labelled[0].word
     known = sorted({use.word for use in labelled})
-    if known and word not in known:
+    if text is None and word not in known:
         raise ValueError(
             f"--word {word}: not in the bundled list, which has {', '.join(known)}; "
             "for another word give a text in which it stands, --text FILE"
         )
-    elmo = Elmo.from_pretrained(model)
     uses = _uses_in(Path(text), word, elmo) if text else labelled
     print(f"ELMo gives each word a vector that depends on the whole sentence around it. Model: {model}\n")
     (_show_text if text else _show_list)(elmo, uses, word)
