@@ -11,16 +11,20 @@ PIP_INSTALL := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 demo: $(VENV)/installed
 	$(BIN)/elmo demo
 
+# One process of tests a core, each on one thread: threads that share cores wait for each other.
+PYTEST := -m pytest -q -n logical --maxprocesses 8
+test test-all test-oldest: export OMP_NUM_THREADS := 1
+
 test: check
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python $(PYTEST) --durations=10
 
 test-all: check
-	$(BIN)/python -m pytest -q --durations=20 -m ""
+	$(BIN)/python $(PYTEST) --durations=20 -m ""
 
 # The lowest version of every dependency; all of them have wheels for Python 3.11.
 test-oldest:
 	$(MAKE) VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt PYTHON=python3.11 .venv-oldest/installed-dev
-	.venv-oldest/bin/python -m pytest -q --durations=10
+	.venv-oldest/bin/python $(PYTEST) --durations=10
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
