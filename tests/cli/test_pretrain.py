@@ -285,12 +285,22 @@ def test_what_does_not_go_with_a_plan(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "asks"), [(["--preset", "tiny", "--dry-run"], "--dry-run"), (["--preset", "auto"], "--preset auto")]
+)
 def test_a_plan_is_made_by_one_process(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    asks: str,
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main([*words, "--steps", "10", "--dry-run"]) == 2
-    assert "--dry-run tries steps in one process: first without torchrun" in capsys.readouterr().err
+    assert main(["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model"), "--hours", "1", *options]) == 2
+    said = the_one_line(capsys)
+    assert f"{asks} tries steps in one process: first `elmo pretrain … --dry-run`, without torchrun; then `torchrun …" in said
+    assert f"without {asks}, with the size, vocabulary and dropout that were printed" in said
     assert not list(tmp_path.iterdir())
 
 
