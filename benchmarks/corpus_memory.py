@@ -35,7 +35,7 @@ from string import ascii_lowercase
 from typing import Any
 
 import psutil
-from benchmarks.long_runs import Kept, Row, about_file, apart, as_table, end_with_sigterm
+from benchmarks.long_runs import Kept, Row, about_file, apart, as_table, one_line_errors, start
 
 from elmokit.config import CharCnnConfig, TextConfig
 from elmokit.deploy.bench import machine
@@ -293,30 +293,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@one_line_errors
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; 2 if something could not be read."""
     given = parse(arguments)
-    try:
-        if not Path("/proc/self/status").exists():
-            raise ValueError("corpus_memory reads the accounts of Linux, which are not here")
-        if given.plot:
-            check_drawing(given.plot, "--plot")
-        with tempfile.TemporaryDirectory(dir=given.work) as folder:
-            rows = measure_sizes(given, GrowingText(given.text, Path(folder) / "text.txt"))
-        about = machine()
-        print(f"{about['processor']}, {about['cores']} cores; {', '.join(path.name for path in given.text)}")
-        print(f"the main process has {rows[0]['before'] / 1e6:,.0f} MB before it reads\n\n{table(sorted(given.sizes), rows)}")
-        again = [row for row in rows if row["times_over"] > 1]
-        if again:
-            print(f"\nWhere the text is read again, words are made new by Heaps' law with β = {again[0]['beta']:.2f}.")
-        if given.plot:
-            draw(rows, given.plot)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if not Path("/proc/self/status").exists():
+        raise ValueError("corpus_memory reads the accounts of Linux, which are not here")
+    if given.plot:
+        check_drawing(given.plot, "--plot")
+    with tempfile.TemporaryDirectory(dir=given.work) as folder:
+        rows = measure_sizes(given, GrowingText(given.text, Path(folder) / "text.txt"))
+    about = machine()
+    print(f"{about['processor']}, {about['cores']} cores; {', '.join(path.name for path in given.text)}")
+    print(f"the main process has {rows[0]['before'] / 1e6:,.0f} MB before it reads\n\n{table(sorted(given.sizes), rows)}")
+    again = [row for row in rows if row["times_over"] > 1]
+    if again:
+        print(f"\nWhere the text is read again, words are made new by Heaps' law with β = {again[0]['beta']:.2f}.")
+    if given.plot:
+        draw(rows, given.plot)
 
 
 if __name__ == "__main__":
-    end_with_sigterm()
-    sys.exit(main())
+    start(main)

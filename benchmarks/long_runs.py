@@ -5,13 +5,15 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, ParamSpec
 
 from elmokit.atomic import atomic_path
 from elmokit.deploy.bench import machine
 
+Given = ParamSpec("Given")
 Row = dict[str, Any]
 """What was measured, by name; all of it fits into JSON."""
 
@@ -104,9 +106,25 @@ def _answer(sender: "Connection[Any, Any]", function: Callable[..., Row], argume
         sender.send(error)
 
 
-def end_with_sigterm() -> None:
-    """Let SIGTERM end the program as an interrupt does, so that the processes that it has started end too."""
+def one_line_errors(main: Callable[Given, None]) -> Callable[Given, int]:
+    """Let a program give its exit status: 2, and a line on stderr, if something could not be read, trained or measured."""
+
+    @wraps(main)
+    def run(*arguments: Given.args, **options: Given.kwargs) -> int:
+        try:
+            main(*arguments, **options)
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
+
+    return run
+
+
+def start(main: Callable[[], int]) -> NoReturn:
+    """Run a program; SIGTERM ends it as an interrupt does, so that the processes that it has started end too."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + signal.SIGTERM))
+    sys.exit(main())
 
 
 def about_file(path: Path) -> list[Any]:

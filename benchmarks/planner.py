@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.long_runs import one_line_errors, start
+
 from elmokit.config import TextConfig
 from elmokit.pretraining.forecast import Forecast, forecast
 from elmokit.pretraining.options import Precision, PretrainOptions
@@ -114,6 +116,7 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+@one_line_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the runs go; it must be new")
@@ -128,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, get_args
 
-from benchmarks.long_runs import Row, about_file, as_table, end_with_sigterm, write_json
+from benchmarks.long_runs import Row, about_file, as_table, one_line_errors, start, write_json
 
 from elmokit.deploy.bench import machine
 from elmokit.pretraining.recipes import PresetName
@@ -192,31 +192,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@one_line_errors
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; 2 if something could not be read or trained."""
     given = parse(arguments)
-    try:
-        if given.plot:
-            check_drawing(given.plot, "--plot")
-        given.out.mkdir(parents=True, exist_ok=True)
-        rows: list[Row] = []
-        for seed in given.seeds:
-            for run in given.runs:
-                print(f"{run}, seed {seed} …", file=sys.stderr, flush=True)
-                rows.append(train_and_measure(given, run, seed))
-                print(f"    test perplexity {rows[-1]['test_mean']:,.2f}", file=sys.stderr, flush=True)
-        rows.sort(key=lambda row: (given.runs.index(row["run"]), row["seed"]))
-        about: dict[str, Any] = machine()
-        write_json(given.out / "recipes.json", {"machine": about, "rows": rows})
-        print(f"{about['processor']}, {given.threads} thread(s), {given.preset}, {given.train.name}\n\n{table(rows)}")
-        if given.plot:
-            draw(rows, given.plot, f"{given.preset}, {given.train.name}, {given.threads} thread(s)")
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if given.plot:
+        check_drawing(given.plot, "--plot")
+    given.out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for seed in given.seeds:
+        for run in given.runs:
+            print(f"{run}, seed {seed} …", file=sys.stderr, flush=True)
+            rows.append(train_and_measure(given, run, seed))
+            print(f"    test perplexity {rows[-1]['test_mean']:,.2f}", file=sys.stderr, flush=True)
+    rows.sort(key=lambda row: (given.runs.index(row["run"]), row["seed"]))
+    about: dict[str, Any] = machine()
+    write_json(given.out / "recipes.json", {"machine": about, "rows": rows})
+    print(f"{about['processor']}, {given.threads} thread(s), {given.preset}, {given.train.name}\n\n{table(rows)}")
+    if given.plot:
+        draw(rows, given.plot, f"{given.preset}, {given.train.name}, {given.threads} thread(s)")
 
 
 if __name__ == "__main__":
-    end_with_sigterm()
-    sys.exit(main())
+    start(main)

@@ -21,6 +21,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.long_runs import one_line_errors, start
+
 from elmokit.checkpoints.load import load_checkpoint, resolve_path
 
 BODY = re.compile(r"<BODY>(.*?)</BODY>", re.DOTALL)
@@ -107,6 +109,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+@one_line_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -130,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

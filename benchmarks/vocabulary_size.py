@@ -33,7 +33,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from benchmarks.long_runs import Kept, Row, apart, as_table, end_with_sigterm
+from benchmarks.long_runs import Kept, Row, apart, as_table, one_line_errors, start
 from numpy.typing import NDArray
 
 from elmokit.config import TextConfig
@@ -267,29 +267,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@one_line_errors
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; 2 if nothing could be measured."""
     given = parse(arguments)
     found: dict[Setting, Row] = {}
-    try:
-        if given.plot:
-            check_drawing(given.plot, "--plot")
-        kept, ways = Kept(given.json), list(product(given.softmax, given.precision))
-        shared = {"preset": given.preset, "threads": given.threads, "tokens": given.tokens, "seconds": given.seconds}
-        for size in sorted(given.sizes):
-            settings = [Setting(size=size, softmax=softmax, precision=precision, **shared) for softmax, precision in ways]
-            measure_size(settings, kept, found, given.full_seconds)
-        found = {setting: found[setting] for setting in sorted(found, key=lambda each: (ways.index(each.way), each.size))}
-        title = f"{given.preset}, modern recipe, {given.threads} thread(s)"
-        print(f"{machine()['processor']}, {title}\n\n{table(found)}")
-        if given.plot:
-            draw(found, given.plot, title)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    if given.plot:
+        check_drawing(given.plot, "--plot")
+    kept, ways = Kept(given.json), list(product(given.softmax, given.precision))
+    shared = {"preset": given.preset, "threads": given.threads, "tokens": given.tokens, "seconds": given.seconds}
+    for size in sorted(given.sizes):
+        settings = [Setting(size=size, softmax=softmax, precision=precision, **shared) for softmax, precision in ways]
+        measure_size(settings, kept, found, given.full_seconds)
+    found = {setting: found[setting] for setting in sorted(found, key=lambda each: (ways.index(each.way), each.size))}
+    title = f"{given.preset}, modern recipe, {given.threads} thread(s)"
+    print(f"{machine()['processor']}, {title}\n\n{table(found)}")
+    if given.plot:
+        draw(found, given.plot, title)
 
 
 if __name__ == "__main__":
-    end_with_sigterm()
-    sys.exit(main())
+    start(main)

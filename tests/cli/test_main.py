@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -80,10 +82,25 @@ def test_a_command_is_a_function_and_documents_each_option(command: str, capsys:
     assert function.__name__ == command
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
+    groups = groups_of(function)
     for parameter, about in inspect.signature(function).parameters.items():
-        spelling = parameter.upper() if about.kind is about.POSITIONAL_ONLY else f"--{parameter.replace('_', '-')}"
-        assert spelling in text
         assert re.search(rf"^ +{parameter}: \S", function.__doc__ or "", re.MULTILINE), f"{parameter} is not documented"
+        options = documented_fields(groups[parameter]) if parameter in groups else [parameter]
+        for option in options:
+            spelling = option.upper() if about.kind is about.POSITIONAL_ONLY else f"--{option.replace('_', '-')}"
+            assert spelling in text
+
+
+def groups_of(function: Callable[..., object]) -> dict[str, type]:
+    """The parameters of a command of which each field is an option."""
+    return {name: kind for name, kind in get_type_hints(function).items() if isinstance(kind, type) and is_dataclass(kind)}
+
+
+def documented_fields(group: type) -> dict[str, str]:
+    """The fields of a group and what stands below each of them."""
+    about = dict(re.findall(r'^    (\w+): .*\n    """(\S[^"]+)"""$', inspect.getsource(group), re.MULTILINE))
+    assert list(about) == [field.name for field in fields(group)]
+    return about
 
 
 @pytest.mark.parametrize("command", cli.__all__)
@@ -91,8 +108,12 @@ def test_help_loses_no_word(command: str, capsys: pytest.CaptureFixture[str]) ->
     """Its markup might take one for a tag or for emphasis."""
     assert main([command, "--help"]) == 0
     shown = re.sub(r"[\s│`]", "", capsys.readouterr().out)
-    about = re.split(r"\n *(?:Args|Raises):\n", inspect.getdoc(getattr(cli, command)) or "")
-    words = [re.sub("`", "", word) for part in about[:2] for word in re.sub(r"(?m)^ +\w+: ", "", part).split()]
+    function = getattr(cli, command)
+    about = re.split(r"\n *(?:Args|Raises):\n", inspect.getdoc(function) or "")[:2]
+    groups = groups_of(function)
+    about[1:] = [line for line in "".join(about[1:]).splitlines() if line.strip().split(":")[0] not in groups]
+    about += [text for group in groups.values() for text in documented_fields(group).values()]
+    words = [re.sub("`", "", word) for part in about for word in re.sub(r"(?m)^ +\w+: ", "", part).split()]
     assert [word for word in words if word not in shown] == []
 
 

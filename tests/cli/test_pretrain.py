@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -194,6 +195,44 @@ def test_a_dry_run_says_what_a_run_takes_and_keeps_only_the_text(
     assert [path.name for path in (tmp_path / "model.training").iterdir()] == ["corpus"]
 
 
+def test_a_run_that_blew_up_goes_on_with_a_lower_rate(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The week before is not lost, and the text, the seed and the rest are compared as ever."""
+    steep = [*words, "--steps", "30", "--learning-rate", "1e30"]
+    assert main(steep) == 2
+    assert capsys.readouterr().err.endswith("; begin anew with a lower --learning-rate and --resume never\n")
+
+    assert main([*words, "--steps", "10", "--resume", "never"]) == 0
+    capsys.readouterr()
+    assert main(steep) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^going on from step 10, .* tokens; learning_rate was 0.005, is 1e\+30$", said, re.MULTILINE)
+    assert "the loss or its gradient is not finite" in said
+    assert said.endswith("the same command with a lower --learning-rate goes on from the last whole checkpoint, step 10\n")
+    before = (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert main([*words, "--steps", "30", "--seed", "1"]) == 2
+    assert "other settings (seed was 0, is 1): " in capsys.readouterr().err
+
+    gentle = [*words, "--steps", "30", "--learning-rate", "1e-3"]
+    for told in ("; learning_rate was 1e+30, is 0.001", ""):  # once: it is the run's own then
+        assert main(gentle) == 0
+        assert re.findall(r"going on from .* tokens(.*)\n", capsys.readouterr().err) == [told]
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() != before
+
+
+def test_a_checkpoint_with_spoilt_weights_is_named(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From it the loss would be no number whatever the rate: the one before is gone on from."""
+    assert main([*words, "--steps", "10"]) == 0
+    spoilt = [*words, "--steps", "30", "--learning-rate", "1e30", "--checkpoint-minutes", "0"]
+    assert main(spoilt) == 2
+    assert main([*words, "--steps", "30"]) == 2
+    (note,) = re.findall(r"; delete (\S+), whose weights are spoilt; then .* step 10$", capsys.readouterr().err.strip())
+    Path(note).unlink()
+    assert main([*words, "--steps", "30"]) == 0
+    assert "going on from step 10," in capsys.readouterr().err
+
+
 def test_words_from_a_file(words: list[str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the file's order, those among them that the text has not; what is printed is what others measure."""
     file = tmp_path / "vocab.txt"
@@ -246,12 +285,22 @@ def test_what_does_not_go_with_a_plan(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "asks"), [(["--preset", "tiny", "--dry-run"], "--dry-run"), (["--preset", "auto"], "--preset auto")]
+)
 def test_a_plan_is_made_by_one_process(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    asks: str,
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main([*words, "--steps", "10", "--dry-run"]) == 2
-    assert "--dry-run tries steps in one process: first without torchrun" in capsys.readouterr().err
+    assert main(["pretrain", "--corpus", str(corpus), "--out", str(tmp_path / "model"), "--hours", "1", *options]) == 2
+    said = the_one_line(capsys)
+    assert f"{asks} tries steps in one process: first `elmo pretrain … --dry-run`, without torchrun; then `torchrun …" in said
+    assert f"without {asks}, with the size, vocabulary and dropout that were printed" in said
     assert not list(tmp_path.iterdir())
 
 

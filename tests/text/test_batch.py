@@ -1,11 +1,13 @@
 """Sentences → distinct words and where they stand; sentences → batches of a token budget."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elmokit.text.batch import token_budget_batches, word_batch
+from elmokit.text.batch import chunks, token_budget_batches, word_batch
 from elmokit.text.bytes import encode_words
 from elmokit.text.readers import ByteReader, WordReader
 
@@ -69,3 +71,22 @@ def test_equal_lengths_keep_their_order() -> None:
 def test_a_budget_below_1_is_refused(batch_tokens: int, batch_size: int | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         token_budget_batches([1, 2], batch_tokens, batch_size)
+
+
+@given(st.lists(st.text(max_size=9)), st.integers(1, 5))
+def test_chunks_lose_nothing_and_are_read_one_at_a_time(texts: list[str], batch_tokens: int) -> None:
+    read = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal read
+        for text in texts:
+            read += 1
+            yield text
+
+    gathered: list[str] = []
+    for chunk in chunks(counted(), len, batch_tokens):
+        gathered += chunk
+        assert read == len(gathered)
+        assert sum(map(len, chunk[:-1])) < 4 * batch_tokens
+        assert sum(map(len, chunk)) >= 4 * batch_tokens or gathered == texts
+    assert gathered == texts

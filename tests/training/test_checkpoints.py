@@ -1,6 +1,7 @@
 """A run's checkpoints: whole ones are found, torn ones passed over, the last and the best kept."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -146,3 +147,29 @@ def test_a_note_of_something_else(tmp_path: Path) -> None:
     best = checkpoints.best()
     assert best is not None
     assert best.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("there", "steps", "said"),
+    [
+        ((), 7, "begin anew with a lower --learning-rate and --resume never"),
+        ((7,), 7, "begin anew"),
+        ((1000, 2000), 2001, "the same command with a lower --learning-rate goes on from the last whole checkpoint, step 2,000"),
+        ((1000, 2000), 2000, "spoilt; then the same command with a lower --learning-rate goes on from .*, step 1,000"),
+        ((1000, 3000), 2001, "goes on from the last whole checkpoint, step 1,000"),
+    ],
+)
+def test_the_way_back_of_a_run_whose_loss_is_no_number(tmp_path: Path, there: tuple[int, ...], steps: int, said: str) -> None:
+    advice = saved(tmp_path, *there).way_back(steps)
+    assert re.search(f"(^| ){said}$", advice) or advice.startswith(said)
+    for name in re.findall(r"delete (\S+),", advice):  # and what is to be deleted is what stands in the way
+        Path(name).unlink()
+        newest = Checkpoints(tmp_path).newest()
+        assert newest is not None
+        assert newest.steps == there[0]
+
+
+def test_the_way_back_passes_over_what_is_not_whole(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 4, 5)
+    (tmp_path / "step-0000000005.safetensors").write_bytes(b"cut off")
+    assert checkpoints.way_back(6).endswith("step 4")

@@ -1,6 +1,5 @@
 """A file of labelled sentences → the same with new versions of them, as a stream; the labels are copied, places and all."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,9 @@ from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.labelled import Layout, Record, read_records
 from elmokit.embedding.targets import check_plain_target
 from elmokit.lm.augment import Augmentation, Augmenter, Replacements, replaceable_places
+from elmokit.text.batch import chunks
 from elmokit.text.files import PACKED, read_lines
 from elmokit.text.tokenizers import get_tokenizer
-
-CHUNK_BATCHES = 4
-"""Batches that are sorted together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +106,7 @@ def augment_file(
     )
     counts = AugmentCounts()
     with atomic_text(target) as file:
-        for chunk in _chunks(records, CHUNK_BATCHES * options.batch_tokens):
+        for chunk in chunks(records, lambda record: len(record.tokens or []) + 1, options.batch_tokens):
             words = [[token.text for token in record.tokens or []] for record in chunk]
             copies = augmenter(words, elmo.collate.read_forms(words), [record.allowed for record in chunk])
             for record, made in zip(chunk, copies, strict=True):
@@ -133,17 +130,3 @@ def _check_target(source: str, target: str, layout: Layout) -> None:
         raise ValueError(f"{target}: the output is not packed; leave {Path(target).suffix} out of its name")
     if layout.kind_of(target) != kind:
         raise ValueError(f"{target}: must be of the same kind as {source}, {kind}; end its name alike, or see --format")
-
-
-def _chunks(records: Iterable[Record], chunk_tokens: int) -> Iterator[list[Record]]:
-    """Gather as many records as are sorted together."""
-    chunk: list[Record] = []
-    gathered = 0
-    for record in records:
-        chunk.append(record)
-        gathered += len(record.tokens or []) + 1
-        if gathered >= chunk_tokens:
-            yield chunk
-            chunk, gathered = [], 0
-    if chunk:
-        yield chunk

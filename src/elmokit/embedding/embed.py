@@ -40,10 +40,8 @@ from elmokit.embedding.targets import FORMATS, check_target
 from elmokit.embedding.words import PLACES, WordVectors
 from elmokit.embedding.workers import Ask, Crew, Handler, Note
 from elmokit.kernels.products import Precision
+from elmokit.text.batch import chunks
 from elmokit.text.tokenizers import Token, get_tokenizer
-
-CHUNK_BATCHES = 4
-"""Batches that are sorted together: more of them pad less and take more memory."""
 
 PART_SENTENCES = 10_000
 """Texts of a part, if nothing else is said."""
@@ -240,20 +238,9 @@ class _Job:
 
     def _chunks(self, rows: Iterable[Row]) -> Iterator[_Chunk]:
         """Cut texts into words, and gather as many as are sorted together."""
-        texts: list[tuple[Row, list[Token]]] = []
-        gathered = 0
-        for row in rows:
-            tokens = self.tokenize(row.text)
-            texts.append((row, tokens))
-            gathered += len(tokens) + 2
-            if gathered >= CHUNK_BATCHES * self.options.batch_tokens:
-                yield self._chunk(texts)
-                texts, gathered = [], 0
-        if texts:
-            yield self._chunk(texts)
-
-    def _chunk(self, texts: list[tuple[Row, list[Token]]]) -> _Chunk:
-        return _Chunk(texts, self.read_forms([token.text for token in tokens] for _, tokens in texts))
+        cut = ((row, self.tokenize(row.text)) for row in rows)
+        for texts in chunks(cut, lambda text: len(text[1]) + 2, self.options.batch_tokens):
+            yield _Chunk(texts, self.read_forms([token.text for token in tokens] for _, tokens in texts))
 
 
 def _write_parts(job: _Job, parts: Iterator[tuple[Path, Iterator[Row]]]) -> None:

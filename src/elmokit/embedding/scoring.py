@@ -8,7 +8,7 @@ characters of the text. Numbers have as many digits as it takes to read back the
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -18,14 +18,12 @@ from elmokit.embedding.elmo import Elmo
 from elmokit.embedding.rows import Row, read_rows
 from elmokit.embedding.targets import check_plain_target
 from elmokit.lm.score import Score, Scorer, Unit
+from elmokit.text.batch import chunks
 from elmokit.text.tokenizers import Token, get_tokenizer
 from elmokit.text.vocabulary import BOS, EOS
 
 Format = Literal["tsv", "jsonl"]
-CHUNK_BATCHES = 4
-"""Batches that are sorted together."""
 COLUMNS = ("row", "position", "token", "start", "end", "unknown", "forward_surprisal", "backward_surprisal")
-Chunk = list[tuple[Row, list[Token]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +84,12 @@ def score_file(source: str, target: str, model: str | Path | Elmo, options: Scor
         carry_state=options.carry_state,
     )
     tokenize = get_tokenizer(options.tokenizer or elmo.config.text.tokenizer)
+    texts = ((row, tokenize(row.text)) for row in rows)
     tokens_read = 0
     with atomic_text(target) as file:
         if write_record is _write_tsv:
             file.write("\t".join(COLUMNS) + "\n")
-        for chunk in _chunks(rows, tokenize, CHUNK_BATCHES * options.batch_tokens):
+        for chunk in chunks(texts, lambda text: len(text[1]) + 1, options.batch_tokens):
             words = elmo.collate.read_forms([token.text for token in tokens] for _, tokens in chunk)
             filled = [sentence for sentence in words if sentence]  # a text without a word is no sentence
             tokens_read += sum(map(len, filled))
@@ -145,18 +144,3 @@ def _write_jsonl(file: IO[str], row: Row, tokens: list[Token], score: Score | No
 
 def _number(value: float) -> str:
     return f"{value:.9g}"
-
-
-def _chunks(rows: Iterable[Row], tokenize: Callable[[str], list[Token]], chunk_tokens: int) -> Iterator[Chunk]:
-    """Cut texts into words, and gather as many as are sorted together."""
-    chunk: Chunk = []
-    gathered = 0
-    for row in rows:
-        tokens = tokenize(row.text)
-        chunk.append((row, tokens))
-        gathered += len(tokens) + 1
-        if gathered >= chunk_tokens:
-            yield chunk
-            chunk, gathered = [], 0
-    if chunk:
-        yield chunk

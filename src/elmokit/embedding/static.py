@@ -25,13 +25,13 @@ from elmokit.embedding.encoder import SentenceEncoder
 from elmokit.embedding.layers import Layers, check_layers
 from elmokit.embedding.room import room_in
 from elmokit.embedding.word2vec import Word2vecFormat, writable_words, write_word2vec
+from elmokit.text.batch import chunks
 from elmokit.text.vocabulary import SPECIAL_WORDS
 
 Sentences = Callable[[], Iterable[Sequence[str]]]
 """Gives the sentences of a text, each time from the beginning, in the form which the model reads."""
 
 WORDS_AT_ONCE = 2048
-CHUNK_BATCHES = 4
 COUNTED = 5_000_000
 """Distinct words that are counted at once; above, those met once so far are forgotten, then those met twice, ..."""
 
@@ -169,15 +169,8 @@ def _averages(
     encoder = SentenceEncoder(
         elmo.word_vectors, layers=options.layers, batch_tokens=options.batch_tokens, finish=add, room=room_in(folder)
     )
-    gathered = 0
-    for sentence in sentences:
-        chunk.append(list(sentence))
-        gathered += len(sentence) + 2
-        if gathered >= CHUNK_BATCHES * options.batch_tokens:
-            encoder(chunk)
-            chunk.clear()
-            gathered = 0
-    encoder(chunk)
+    for chunk in chunks(map(list, sentences), lambda sentence: len(sentence) + 2, options.batch_tokens):  # `add` reads it
+        encoder(chunk)
     if not counts_N.all():
         gone = words[int(np.flatnonzero(counts_N == 0)[0])]
         raise ValueError(f"the text changed while it was read: {gone!r} stood there when words were counted, and is gone")

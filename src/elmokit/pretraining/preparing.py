@@ -35,8 +35,7 @@ def prepare(options: PretrainOptions, ranks: Ranks = ALONE) -> Pretrainer:
     check_target(options.out)
     checkpoints = Checkpoints(options.work / "checkpoints", options.keep_checkpoints)
     goes_on = has_begun(options)
-    if goes_on:
-        check_same_run(options)
+    rate = check_same_run(options) if goes_on else ""
     if options.train.patterns == ["-"] and (options.work / "corpus" / "corpus.json").exists():
         say("standard input has been read already: that text is used if tokenizer and held-out text are the same", ranks)
     corpus = read_corpus(options, ranks)
@@ -48,10 +47,10 @@ def prepare(options: PretrainOptions, ranks: Ranks = ALONE) -> Pretrainer:
     if goes_on and changed is None and checkpoints.passed_over:
         raise FormatError(f"{checkpoints.folder}: none of its checkpoints is whole; --resume never begins anew")
     if changed is not None:
-        say(
-            f"going on from step {trainer.progress.steps:,}, {trainer.progress.tokens:,} tokens" + (changed and f"; {changed}"),
-            ranks,
-        )
+        reached = f"going on from step {trainer.progress.steps:,}, {trainer.progress.tokens:,} tokens"
+        say("; ".join(filter(None, [reached, rate, changed])), ranks)
+        if rate and ranks.first:
+            note_run(options)
     elif ranks.first:
         checkpoints.clear()  # else an interruption would leave them beside the note of this run
         note_run(options)

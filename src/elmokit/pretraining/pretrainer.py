@@ -145,7 +145,7 @@ class Pretrainer:
             raise ValueError(
                 f"step {self.progress.steps}: the loss or its gradient is not finite (loss {total.item()}), on what was read "
                 f"between {began:.6f} and {self.sentences.passes:.6f} passes over the text; "
-                "begin anew with a lower --learning-rate and --resume never"
+                f"{self.checkpoints.way_back(self.progress.steps)}"
             )
         # PyTorch warns of sparse gradients unless told to check them or not to.
         with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # PyTorch's own lack of types

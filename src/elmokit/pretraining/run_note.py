@@ -6,6 +6,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
+from elmokit.atomic import atomic_path
 from elmokit.errors import FormatError
 from elmokit.pretraining.options import PretrainOptions
 from elmokit.text.vocabulary import Vocabulary
@@ -14,6 +15,8 @@ FORMAT = 2
 """Of the note: a higher one where the same options train otherwise than before."""
 TEXT = ("train", "heldout", "text")
 """What the shards of a run are made of."""
+RATE = "recipe.learning_rate"
+"""What may be another when a run goes on: one whose loss is no number any more needs a lower one."""
 
 
 def identity(options: PretrainOptions) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def _hash(vocabulary: Vocabulary) -> str:
 
 def note_run(options: PretrainOptions) -> None:
     """Write what a later call must have the same."""
-    (options.work / "run.json").write_text(json.dumps(identity(options), indent=1), encoding="utf-8")
+    with atomic_path(options.work / "run.json") as temporary:  # a run that goes on has one already, without which it is lost
+        temporary.write_text(json.dumps(identity(options), indent=1), encoding="utf-8")
 
 
 def has_begun(options: PretrainOptions) -> bool:
@@ -49,12 +53,15 @@ def has_begun(options: PretrainOptions) -> bool:
     return options.resume == "auto" and (options.work / "run.json").exists()
 
 
-def check_same_run(options: PretrainOptions, names: Collection[str] | None = None) -> None:
-    """Refuse to go on from the checkpoint of another run.
+def check_same_run(options: PretrainOptions, names: Collection[str] | None = None) -> str:
+    """Refuse to go on from the checkpoint of another run; it may have had another learning rate.
 
     Args:
         options: What is asked for now.
         names: Of what is compared; None: everything.
+
+    Returns:
+        What the learning rate was and is, if it differs, else "".
 
     Raises:
         ValueError: Names what differs.
@@ -69,11 +76,13 @@ def check_same_run(options: PretrainOptions, names: Collection[str] | None = Non
         raise FormatError(f"{path}: an older elmokit began this run and trained otherwise; finish it there, or --resume never")
     now = json.loads(json.dumps(identity(options)))
     changed = _differences(before, {name: value for name, value in now.items() if names is None or name in names})
-    if changed:
+    others = [line for line in changed if line.split()[0] != RATE]
+    if others:
         raise ValueError(
-            f"{options.work} holds a run with other settings ({', '.join(changed)}): give the same, another --out, "
+            f"{options.work} holds a run with other settings ({', '.join(others)}): give the same, another --out, "
             "or --resume never"
         )
+    return "".join(changed).removeprefix("recipe.")
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:

@@ -3,14 +3,18 @@
 Shapes: B sentences, T tokens of the longest sentence (marks included), W ids of a word (characters, mostly), U distinct words.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmokit.text.readers import BYTES, WordIds, WordReader
 from elmokit.text.vocabulary import BOS, EOS
+
+CHUNK_BATCHES = 4
+"""Batches of a chunk: more of them pad less and take more memory."""
+Item = TypeVar("Item")
 
 
 class WordBatch(NamedTuple):
@@ -80,3 +84,26 @@ def token_budget_batches(lengths: Iterable[int], batch_tokens: int, batch_size: 
         else:
             batch.append(position)
     return batches
+
+
+def chunks(items: Iterable[Item], length: Callable[[Item], int], batch_tokens: int) -> Iterator[list[Item]]:
+    """Gather from a stream as many sentences as are sorted together by `token_budget_batches`.
+
+    Args:
+        items: Sentences, with whatever belongs to them; they are read one chunk at a time.
+        length: Gives the tokens of one.
+        batch_tokens: The budget of a batch.
+
+    Returns:
+        The items in their order, enough for `CHUNK_BATCHES` batches in each list but the last; no list is empty.
+    """
+    chunk: list[Item] = []
+    gathered = 0
+    for item in items:
+        chunk.append(item)
+        gathered += length(item)
+        if gathered >= CHUNK_BATCHES * batch_tokens:
+            yield chunk
+            chunk, gathered = [], 0
+    if chunk:
+        yield chunk

@@ -21,6 +21,8 @@ from elmokit.errors import FormatError
 from elmokit.training.checkpoint import load_state, save_state
 
 _NOTE = re.compile(r"step-(\d{10})\.json")
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
+"""What reading a damaged note or state raises."""
 
 
 class State(NamedTuple):
@@ -83,6 +85,21 @@ class Checkpoints:
             _write_json(self.folder / "best.json", {"steps": steps, "loss": loss})
             self._remove_old()
 
+    def way_back(self, steps: int) -> str:
+        """Say how a run goes on whose loss is no number any more after so many updates.
+
+        A checkpoint of this very moment does not help: its first loss is this one, whatever the rate.
+        """
+        whole = [noted for noted in sorted(self._noted()) if noted <= steps and self._whole(noted)]
+        here = whole[-1:] == [steps]
+        if len(whole) == here:
+            return "begin anew with a lower --learning-rate and --resume never"
+        first = f"delete {self._note(steps)}, whose weights are spoilt; then " if here else ""
+        return (
+            f"{first}the same command with a lower --learning-rate goes on from the last whole checkpoint, "
+            f"step {whole[-2 if here else -1]:,}"
+        )
+
     def clear(self) -> None:
         """Remove them all."""
         for path in self._files():
@@ -90,15 +107,24 @@ class Checkpoints:
 
     def _read(self, steps: int) -> State | None:
         """A checkpoint if it is whole."""
+        path = self._whole(steps)
+        try:
+            return None if path is None else State(steps, path, *load_state(path))
+        except _DAMAGE as error:
+            self.passed_over.append(str(error))
+            return None
+
+    def _whole(self, steps: int) -> Path | None:
+        """The file of a checkpoint if it is what its note says."""
         path = self._state(steps)
         try:
             note = json.loads(self._note(steps).read_text(encoding="utf-8"))
             if path.stat().st_size != note["size"] or checksum(path) != note["crc32"]:
                 raise FormatError(f"{path}: is not what was written")
-            return State(steps, path, *load_state(path))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGE as error:
             self.passed_over.append(str(error))
             return None
+        return path
 
     def _best(self) -> tuple[int, float] | None:
         """Steps and loss of the best one so far."""

@@ -131,4 +131,7 @@ def check_alone(option: str) -> None:
         ValueError: `torchrun` has started several.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(f"{option} tries steps in one process: first without torchrun, then train with what it says")
+        raise ValueError(
+            f"{option} tries steps in one process: first `elmo pretrain … --dry-run`, without torchrun; then "
+            f"`torchrun … -m elmokit pretrain …` without {option}, with the size, vocabulary and dropout that were printed"
+        )
