@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elmokit.model.bilm import BiLM, BiLMState, LstmStack, StackState
+from elmokit.model.bilm import BiLM, BiLMState, StackState
 from elmokit.model.lstm import LstmState
 from elmokit.model.softmax import Candidates, FullLosses, SampledLosses, SoftmaxHead
 from elmokit.text.readers import WordIds
@@ -126,36 +126,27 @@ class LanguageModel(nn.Module):
         Returns:
             The losses, and the state for the window that follows.
         """
-        drawn: Sequence[Candidates | None] = candidates or (None, None)
+        directions = self.bilm.config.directions
+        drawn: Sequence[Candidates | None] = candidates or (None,) * directions
         x_UP = self.bilm.words(batch.chars_UW)
-        forward_N, forward_state = self._direction(
-            self.bilm.forward_stack,
-            x_UP[batch.forward_BT],
-            batch.forward_targets_BT,
-            state and state.forward,
-            drawn[0],
-        )
-        if not self.bilm.config.bidirectional:
-            return LmLosses(forward_N, forward_N.new_empty(0)), BiLMState(forward_state)
-        backward_N, backward_state = self._direction(
-            self.bilm.backward_stack,
-            x_UP[batch.backward_BT],
-            batch.backward_targets_BT,
-            state and state.backward,
-            drawn[1],
-        )
-        return LmLosses(forward_N, backward_N), BiLMState(forward_state, backward_state)
+        read_SBT = (batch.forward_BT, batch.backward_BT)[:directions]
+        asked_SBT = (batch.forward_targets_BT, batch.backward_targets_BT)[:directions]
+        readings = self.bilm.read([x_UP[places_BT] for places_BT in read_SBT], state)
+        losses: list[Tensor] = []
+        states: list[StackState] = []
+        for (layers, after), targets_BT, own in zip(readings, asked_SBT, drawn, strict=True):
+            losses.append(self._losses(layers[-1], targets_BT, own))
+            states.append(after)
+        backward_N = losses[1] if directions == 2 else losses[0].new_empty(0)
+        return LmLosses(losses[0], backward_N), BiLMState(*states)
 
-    def _direction(
-        self, stack: LstmStack, x_BTP: Tensor, targets_BT: Tensor, state: StackState | None, candidates: Candidates | None
-    ) -> tuple[Tensor, StackState]:
-        """Read a window in one direction and score what it asks for."""
-        layers, state = stack(x_BTP, None, state)
+    def _losses(self, h_BTP: Tensor, targets_BT: Tensor, candidates: Candidates | None) -> Tensor:
+        """Score what a window asks for in one direction."""
         asked_BT = targets_BT != NOTHING
-        h_NP, targets_N = self.dropout(layers[-1])[asked_BT], targets_BT[asked_BT]
+        h_NP, targets_N = self.dropout(h_BTP)[asked_BT], targets_BT[asked_BT]
         if candidates is None:
-            return self.full_losses(self.head, h_NP, targets_N), state
-        return self.sampled_losses(self.head, h_NP, targets_N, candidates), state
+            return self.full_losses(self.head, h_NP, targets_N)
+        return self.sampled_losses(self.head, h_NP, targets_N, candidates)
 
 
 def detach(state: BiLMState) -> BiLMState:
