@@ -1,6 +1,7 @@
-"""Where a network computes: a device's name → the device, if it is there."""
+"""Where a network computes: a device's name → the device, if it is there; and how numbers get to it."""
 
 import torch
+from torch import Tensor
 
 
 def choose_device(name: str | torch.device, option: str = "device=") -> torch.device:
@@ -23,3 +24,10 @@ def choose_device(name: str | torch.device, option: str = "device=") -> torch.de
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'{option}{str(name)!r}: not there or not known to PyTorch; say "auto", "cpu" or "cuda"') from error
     return device
+
+
+def brought_to(device: torch.device | str, numbers: Tensor) -> Tensor:
+    """Give a tensor of the CPU on a device, without waiting until a GPU has done what it was given before."""
+    if torch.device(device).type != "cuda":
+        return numbers.to(device)
+    return numbers.pin_memory().to(device, non_blocking=True)
