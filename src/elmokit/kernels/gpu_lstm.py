@@ -195,7 +195,9 @@ class GpuLstm:
         """Run all directions, into `results`, which are zeros."""
         rows = len(lengths_B)
         order = np.argsort(-lengths_B, kind="stable") if (np.diff(lengths_B) > 0).any() else None
-        rows_B = slice(rows) if order is None else brought_to(self.device, torch.from_numpy(order))  # which of the caller's rows stands at each place
+        rows_B = (
+            slice(rows) if order is None else brought_to(self.device, torch.from_numpy(order))
+        )  # which of the caller's rows stands at each place
         ends_B = brought_to(self.device, torch.from_numpy(lengths_B))
         room = self._room_for(rows)
         room.enter(states, rows_B, rows)
