@@ -32,7 +32,8 @@ def assert_same(ours: Pretrainer, theirs: Pretrainer) -> None:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_reading_ahead_gives_the_same_steps(options: Options, accumulate: int) -> None:
     trainers = [
-        trainer_of(options(recipe=NOISY, accumulate=accumulate, out=options().out.with_name(str(ahead))), ahead) for ahead in (True, False)
+        trainer_of(options(recipe=NOISY, accumulate=accumulate, out=options().out.with_name(str(ahead))), ahead)
+        for ahead in (True, False)
     ]
     losses = []
     for trainer in trainers:
