@@ -10,7 +10,8 @@ its way back, so that both can be recorded (`step_graphs`) and replayed. Numbers
 then every step's tensors are contiguous, those of all steps are one matrix a direction, and the parts of products
 (`train_steps`) are matrices with equal distances too.
 
-Products are made in the precision asked for (with float32 sums); cells, outputs and gradients that leave are float32.
+Products are made in the precision asked for, with float32 sums (where cuBLAS itself cuts one into parts, PyTorch's default
+lets it add these in bfloat16); cells, outputs and gradients that leave are float32.
 The first window that it meets it reads the plain way too (`gpu_training_check`), and keeps to that way where the two disagree.
 Shapes: S directions, B = R rows, T steps, N = T · R, D input, P output, H cell, G = 4H gates, K parts.
 """
