@@ -1,6 +1,7 @@
-"""Where a network computes: a device's name → the device, if it is there, and what it is good at."""
+"""Where a network computes: a device's name → the device, if it is there; what it is good at, and how numbers get to it."""
 
 import torch
+from torch import Tensor
 
 
 def choose_device(name: str | torch.device, option: str = "device=") -> torch.device:
@@ -34,3 +35,10 @@ def has_bfloat16(device: torch.device) -> bool:
     # PyTorch tells of processors in functions of its own; a version without one of them knows no such processor.
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, bool)()) for name in names)
+
+
+def brought_to(device: torch.device | str, numbers: Tensor) -> Tensor:
+    """Give a tensor of the CPU on a device, without waiting until a GPU has done what it was given before."""
+    if torch.device(device).type != "cuda":
+        return numbers.to(device)
+    return numbers.pin_memory().to(device, non_blocking=True)

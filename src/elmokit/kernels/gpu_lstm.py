@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from elmokit.kernels.chunks import MOST_STEPS, Chunk, chunks_of, round_rows
+from elmokit.kernels.device import brought_to
 from elmokit.kernels.gate_step import gate_step_for
 from elmokit.kernels.lstm_kernel import Lengths, WordNumbers
 from elmokit.kernels.step_graphs import CudaRecorder, Record, StepGraphs
@@ -194,8 +195,10 @@ class GpuLstm:
         """Run all directions, into `results`, which are zeros."""
         rows = len(lengths_B)
         order = np.argsort(-lengths_B, kind="stable") if (np.diff(lengths_B) > 0).any() else None
-        rows_B = slice(rows) if order is None else self._there(order)  # which of the caller's rows stands at each place
-        ends_B = self._there(lengths_B)
+        rows_B = (
+            slice(rows) if order is None else brought_to(self.device, torch.from_numpy(order))
+        )  # which of the caller's rows stands at each place
+        ends_B = brought_to(self.device, torch.from_numpy(lengths_B))
         room = self._room_for(rows)
         room.enter(states, rows_B, rows)
         for chunk in chunks_of(lengths_B if order is None else lengths_B[order], room.tokens):
@@ -216,11 +219,6 @@ class GpuLstm:
         for (y_TBP, after), before, c_RH in zip(results, states, room.c_SRH, strict=True):
             after.c_BH[rows_B] = c_RH[:rows]
             after.h_BP.copy_(_last(y_TBP, ends_B, before))
-
-    def _there(self, numbers_B: Lengths) -> Tensor:
-        """Bring whole numbers to the device, without waiting for it."""
-        numbers = torch.from_numpy(numbers_B)
-        return numbers if self.device.type == "cpu" else numbers.pin_memory().to(self.device, non_blocking=True)
 
     def _room_for(self, rows: int) -> _Room:
         """Give a room for so many rows. A larger one takes the place of the one before, whose recordings go with it."""

@@ -20,8 +20,10 @@ from torch.autograd.function import once_differentiable
 from elmokit.kernels.word_weights import filter_columns, window_blocks
 from elmokit.model.char_cnn import CharCnn, Convolution
 
-WINDOWS_AT_ONCE = 512
+WINDOWS_AT_ONCE = 2**9
 """Windows that are multiplied together: 4 MB of results at the published sizes."""
+WINDOWS_ON_A_GPU = 2**16
+"""256 MB of results in bfloat16: what counts there is that its launches are few."""
 
 
 def training_convolution(product_dtype: torch.dtype = torch.float32) -> Convolution:
@@ -61,7 +63,7 @@ class _Maxima(torch.autograd.Function):
         table, filters = table_CE.to(dtype), filters_KF.to(dtype)
         best_UF = table_CE.new_empty(len(chars_UW), filters.shape[1])
         winner_UF = torch.empty(best_UF.shape, dtype=torch.long, device=best_UF.device)
-        for part in window_blocks(windows_U, WINDOWS_AT_ONCE):
+        for part in window_blocks(windows_U, _at_once(table.device)):
             x_UNK = _windows(table, chars_UW[part], windows_U[part.stop - 1], len(filters))
             best, winner_UF[part] = (x_UNK @ filters).max(1)
             best_UF[part] = best
@@ -77,7 +79,7 @@ class _Maxima(torch.autograd.Function):
         d_UF, back_FK = d_UF.to(table.dtype), filters.T.contiguous()
         d_filters = filters.new_zeros(filters.shape, dtype=context.wide)
         d_table = table.new_zeros(table.shape, dtype=context.wide)
-        for part in window_blocks(context.windows_U, WINDOWS_AT_ONCE):
+        for part in window_blocks(context.windows_U, _at_once(table.device)):
             windows = context.windows_U[part.stop - 1]
             x_UNK = _windows(table, chars_UW[part], windows, len(filters))
             dy_UNF = d_UF.new_zeros(*x_UNK.shape[:2], filters.shape[1])
@@ -86,6 +88,11 @@ class _Maxima(torch.autograd.Function):
             d_filters += x_UNK.flatten(0, 1).T @ dy_NF
             _add_to_characters(d_table, chars_UW[part], (dy_NF @ back_FK).view_as(x_UNK))
         return d_table, d_filters, None, None, None
+
+
+def _at_once(device: torch.device) -> int:
+    """How many windows are multiplied together."""
+    return WINDOWS_AT_ONCE if device.type == "cpu" else WINDOWS_ON_A_GPU
 
 
 def _windows(table_CE: Tensor, chars_UW: Tensor, windows: int, inputs: int) -> Tensor:
@@ -103,4 +110,8 @@ def _add_to_characters(d_table_CE: Tensor, chars_UW: Tensor, dx_UNK: Tensor) -> 
     d_UWE = d_table_CE.new_zeros(words, windows + inputs // e - 1, e)
     for place, d_UNE in enumerate(torch.split(dx_UNK, e, 2)):
         d_UWE[:, place : place + windows] += d_UNE
-    d_table_CE.index_add_(0, chars_UW[:, : d_UWE.shape[1]].flatten(), d_UWE.flatten(0, 1))
+    characters, d_NE = chars_UW[:, : d_UWE.shape[1]].flatten(), d_UWE.flatten(0, 1)
+    if d_NE.is_cuda:  # where `index_add_` adds in another order each time
+        d_table_CE += torch.ops.aten.embedding_dense_backward(d_NE, characters, len(d_table_CE), -1, False)
+    else:
+        d_table_CE.index_add_(0, characters, d_NE)

@@ -18,6 +18,8 @@ from elmokit.model.softmax import FullLosses, SoftmaxHead
 
 SCORES_AT_A_TIME = 2**19
 """2 MB: they stay in the processor's cache between the product and the probabilities."""
+SCORES_ON_A_GPU = 2**27
+"""512 MB: what counts there is that its launches are few."""
 
 
 def training_full_softmax(product_dtype: torch.dtype = torch.float32) -> FullLosses:
@@ -48,7 +50,7 @@ class _Losses(torch.autograd.Function):
         """Score some predictions at a time; keep how far each probability is from what it should be."""
         h, weight = h_NP.to(dtype), weight_VP.to(dtype)
         e_NV, losses_N = spare.take(h, len(h), len(weight)), h_NP.new_empty(len(h), dtype=bias_V.dtype)
-        at_once = max(1, SCORES_AT_A_TIME // len(weight))
+        at_once = max(1, (SCORES_AT_A_TIME if h.device.type == "cpu" else SCORES_ON_A_GPU) // len(weight))
         for start in range(0, len(h), at_once):
             part = slice(start, start + at_once)
             z = (h[part] @ weight.T).to(bias_V.dtype).add_(bias_V)

@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from elmokit.kernels.spare import Kept, Spare
-from elmokit.model.softmax import Candidates, SampledLosses, SoftmaxHead, accidental_hits, log_expected_count
+from elmokit.model.softmax import Candidates, SampledLosses, SoftmaxHead, log_expected_count, places_among
 
 SCORES_AT_A_TIME = 2**19
 """2 MB: they stay in the processor's cache between the product and the probabilities."""
+SCORES_ON_A_GPU = 2**27
+"""512 MB: what counts there is that its launches are few."""
 
 
 def training_softmax(product_dtype: torch.dtype = torch.float32) -> SampledLosses:
@@ -38,8 +40,8 @@ def training_softmax(product_dtype: torch.dtype = torch.float32) -> SampledLosse
         ids_R = torch.cat([targets_N, ids_S])
         rows_RP = F.embedding(ids_R, head.weight, sparse=True)
         biases_R = head.bias[ids_R] - log_expected_count(ids_R, tries, size)
-        hits = accidental_hits(targets_N, ids_S, size)
-        arguments = (h_NP, rows_RP[:n], biases_R[:n], rows_RP[n:], biases_R[n:], hits, product_dtype, spare)
+        hits_N = places_among(targets_N, ids_S, size)
+        arguments = (h_NP, rows_RP[:n], biases_R[:n], rows_RP[n:], biases_R[n:], hits_N, product_dtype, spare)
         losses_N: Tensor = _SampledLosses.apply(*arguments)  # type: ignore[no-untyped-call]  # PyTorch's own lack of types
         return losses_N
 
@@ -57,7 +59,7 @@ class _SampledLosses(torch.autograd.Function):
         own_bias_N: Tensor,
         rows_SP: Tensor,
         bias_S: Tensor,
-        hits: tuple[Tensor, Tensor],
+        hits_N: Tensor,
         dtype: torch.dtype,
         spare: Spare,
     ) -> Tensor:
@@ -65,12 +67,13 @@ class _SampledLosses(torch.autograd.Function):
         own_N = (h_NP * own_NP).sum(1) + own_bias_N
         h, rows_PS = h_NP.to(dtype), rows_SP.to(dtype).T
         p_NS, log_total_N = spare.take(h, len(h), len(rows_SP)), torch.empty_like(own_N)
-        hit_row, hit_column = hits
-        for start in range(0, len(h), at_once := max(1, SCORES_AT_A_TIME // len(rows_SP))):
+        at_once = max(1, (SCORES_AT_A_TIME if h.device.type == "cpu" else SCORES_ON_A_GPU) // len(rows_SP))
+        for start in range(0, len(h), at_once):
             part = slice(start, start + at_once)
             z = (h[part] @ rows_PS).to(own_N.dtype).add_(bias_S)
-            here = (hit_row >= start) & (hit_row < start + at_once)
-            z.index_put_((hit_row[here] - start, hit_column[here]), z.new_tensor(-math.inf))
+            # Of a target that is no candidate the first score is written as it was: no GPU has to be waited for.
+            place_N1, hit_N1 = hits_N[part, None].clamp(min=0), hits_N[part, None] >= 0
+            z.scatter_(1, place_N1, z.gather(1, place_N1).masked_fill_(hit_N1, -math.inf))
             own, most = own_N[part], torch.maximum(z.amax(1), own_N[part])
             total = z.sub_(most.unsqueeze(1)).exp_().sum(1) + torch.exp(own - most)
             torch.div(z, total.unsqueeze(1), out=p_NS[part])

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elmokit.model.bilm import BiLM, BiLMState, LstmStack, StackState
+from elmokit.kernels.device import brought_to
+from elmokit.model.bilm import BiLM, BiLMState, StackState
 from elmokit.model.lstm import LstmState
 from elmokit.model.softmax import Candidates, FullLosses, SampledLosses, SoftmaxHead
 from elmokit.text.readers import WordIds
@@ -41,6 +42,8 @@ class LmBatch(NamedTuple):
     """Word ids of the vocabulary, `NOTHING` where nothing is asked for."""
     backward_targets_BT: Tensor
     """(0, T) for a model that reads forward alone."""
+    everywhere: bool = False
+    """Whether it is known that something is asked for at every place: a GPU would have to be waited for to find out."""
 
 
 class LmLosses(NamedTuple):
@@ -81,9 +84,10 @@ def lm_batch(
     ids_U = np.pad(ids_U, (0, -len(ids_U) % WORDS_MULTIPLE))  # some rows that nothing looks up
     targets_BT = np.concatenate([window.forward_targets_BT, window.backward_targets_BT[backward]])
     targets_BT = np.where(targets_BT < vocabulary_size, targets_BT, UNK_ID)
-    places_BT, asked_BT = (torch.from_numpy(ids.reshape(read_BT.shape)).to(device) for ids in (places, targets_BT))
-    chars_UW = torch.from_numpy(characters(ids_U)).to(device)
-    return LmBatch(chars_UW, places_BT[:rows], places_BT[rows:], asked_BT[:rows], asked_BT[rows:])
+    numbers = (places.reshape(read_BT.shape), targets_BT, characters(ids_U))
+    places_BT, asked_BT, chars_UW = (brought_to(device, torch.from_numpy(ids)) for ids in numbers)
+    everywhere = bool((targets_BT != NOTHING).all())
+    return LmBatch(chars_UW, places_BT[:rows], places_BT[rows:], asked_BT[:rows], asked_BT[rows:], everywhere)
 
 
 class LanguageModel(nn.Module):
@@ -126,36 +130,27 @@ class LanguageModel(nn.Module):
         Returns:
             The losses, and the state for the window that follows.
         """
-        drawn: Sequence[Candidates | None] = candidates or (None, None)
+        directions = self.bilm.config.directions
+        drawn: Sequence[Candidates | None] = candidates or (None,) * directions
         x_UP = self.bilm.words(batch.chars_UW)
-        forward_N, forward_state = self._direction(
-            self.bilm.forward_stack,
-            x_UP[batch.forward_BT],
-            batch.forward_targets_BT,
-            state and state.forward,
-            drawn[0],
-        )
-        if not self.bilm.config.bidirectional:
-            return LmLosses(forward_N, forward_N.new_empty(0)), BiLMState(forward_state)
-        backward_N, backward_state = self._direction(
-            self.bilm.backward_stack,
-            x_UP[batch.backward_BT],
-            batch.backward_targets_BT,
-            state and state.backward,
-            drawn[1],
-        )
-        return LmLosses(forward_N, backward_N), BiLMState(forward_state, backward_state)
+        read_SBT = (batch.forward_BT, batch.backward_BT)[:directions]
+        asked_SBT = (batch.forward_targets_BT, batch.backward_targets_BT)[:directions]
+        readings = self.bilm.read([x_UP[places_BT] for places_BT in read_SBT], state)
+        losses: list[Tensor] = []
+        states: list[StackState] = []
+        for (layers, after), targets_BT, own in zip(readings, asked_SBT, drawn, strict=True):
+            h_BTP = self.dropout(layers[-1])
+            asked = ... if batch.everywhere else targets_BT != NOTHING
+            losses.append(self._losses(h_BTP[asked].flatten(0, -2), targets_BT[asked].flatten(), own))
+            states.append(after)
+        backward_N = losses[1] if directions == 2 else losses[0].new_empty(0)
+        return LmLosses(losses[0], backward_N), BiLMState(*states)
 
-    def _direction(
-        self, stack: LstmStack, x_BTP: Tensor, targets_BT: Tensor, state: StackState | None, candidates: Candidates | None
-    ) -> tuple[Tensor, StackState]:
-        """Read a window in one direction and score what it asks for."""
-        layers, state = stack(x_BTP, None, state)
-        asked_BT = targets_BT != NOTHING
-        h_NP, targets_N = self.dropout(layers[-1])[asked_BT], targets_BT[asked_BT]
+    def _losses(self, h_NP: Tensor, targets_N: Tensor, candidates: Candidates | None) -> Tensor:
+        """Score targets with the softmax."""
         if candidates is None:
-            return self.full_losses(self.head, h_NP, targets_N), state
-        return self.sampled_losses(self.head, h_NP, targets_N, candidates), state
+            return self.full_losses(self.head, h_NP, targets_N)
+        return self.sampled_losses(self.head, h_NP, targets_N, candidates)
 
 
 def detach(state: BiLMState) -> BiLMState:

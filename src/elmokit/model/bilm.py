@@ -9,6 +9,7 @@ The two directions never meet below the mixing of layers. Shapes: L layers (of t
 B sentences, T tokens with the sentence marks, U distinct words, W characters, P one direction's width, D = 2P (or P).
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -89,6 +90,25 @@ class LstmStack(nn.Module):
         return outputs, tuple(states)
 
 
+Reading = tuple[list[Tensor], StackState]
+"""Of one direction: each layer's output, lowest first, and the states after."""
+
+ReadStacks = Callable[[Sequence[LstmStack], Sequence[Tensor], Sequence[StackState | None]], Iterable[Reading]]
+"""Reads whole rows in all directions, as `one_by_one` does."""
+
+
+def one_by_one(stacks: Sequence[LstmStack], x_SBTP: Sequence[Tensor], states: Sequence[StackState | None]) -> Iterator[Reading]:
+    """Read each direction's rows, all T tokens of them; a direction begins when the one before has been used.
+
+    Args:
+        stacks: Of each direction.
+        x_SBTP: Each direction's word vectors in its reading order.
+        states: What each remembers; None for zeros.
+    """
+    for stack, x_BTP, state in zip(stacks, x_SBTP, states, strict=True):
+        yield stack(x_BTP, None, state)
+
+
 class BiLM(nn.Module):
     """Words → the L + 1 layers of vectors that ELMo mixes.
 
@@ -97,6 +117,7 @@ class BiLM(nn.Module):
         recurrence: What runs one LSTM layer over time: `run_lstm` or a faster kernel with the same numbers.
         dropout: Probability of dropping an input in training; 0 for inference and fine-tuning, as in AllenNLP.
         convolution: What convolves characters: None for `CharCnn.features`, or a faster kernel with the same numbers.
+        read_stacks: What reads whole rows in all directions: `one_by_one` or a faster kernel with the same numbers.
     """
 
     def __init__(
@@ -105,9 +126,11 @@ class BiLM(nn.Module):
         recurrence: Recurrence = run_lstm,
         dropout: float = 0.0,
         convolution: Convolution | None = None,
+        read_stacks: ReadStacks = one_by_one,
     ) -> None:
         super().__init__()
         self.config = config
+        self.read_stacks = read_stacks
         self.words = word_network(config, convolution)
         self.forward_stack = LstmStack(config, recurrence, dropout)
         if config.bidirectional:
@@ -137,6 +160,10 @@ class BiLM(nn.Module):
         index_BT = torch.from_numpy(batch.index_BT).to(self.device)
         x_UP = self.words(torch.from_numpy(batch.chars_UW).to(self.device))
         return self.layers_of(x_UP[index_BT], lengths_B, state)
+
+    def read(self, x_SBTP: Sequence[Tensor], state: BiLMState | None = None) -> Iterable[Reading]:
+        """Read rows without padding, each direction rows of its own in its reading order; see `one_by_one`."""
+        return self.read_stacks(self.stacks, x_SBTP, (None,) * len(x_SBTP) if state is None else state[: len(x_SBTP)])
 
     def layers_of(self, x_BTP: Tensor, lengths_B: Tensor, state: BiLMState | None = None) -> tuple[Tensor, BiLMState]:
         """Compute all layers from word vectors; see `forward`."""

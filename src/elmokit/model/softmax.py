@@ -99,11 +99,16 @@ FullLosses = Callable[[SoftmaxHead, Tensor, Tensor], Tensor]
 
 def accidental_hits(targets_N: Tensor, ids_S: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor]:
     """Give the places (n, s) at which a candidate is the target itself."""
-    place_V = torch.full((vocabulary_size,), -1, device=ids_S.device)
-    place_V[ids_S] = torch.arange(len(ids_S), device=ids_S.device)
-    place_N = place_V[targets_N]  # where a target stands among the candidates, -1 if it does not
+    place_N = places_among(targets_N, ids_S, vocabulary_size)
     hits_N = place_N >= 0
     return hits_N.nonzero().squeeze(1), place_N[hits_N]
+
+
+def places_among(targets_N: Tensor, ids_S: Tensor, vocabulary_size: int) -> Tensor:
+    """Give where each target stands among the candidates, −1 if it does not."""
+    place_V = torch.full((vocabulary_size,), -1, device=ids_S.device)
+    place_V[ids_S] = torch.arange(len(ids_S), device=ids_S.device)
+    return place_V[targets_N]
 
 
 def draw_candidates(vocabulary_size: int, number: int, generator: torch.Generator | None = None) -> Candidates:

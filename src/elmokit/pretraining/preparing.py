@@ -7,12 +7,13 @@ import torch
 
 from elmokit.checkpoints.folder import check_target
 from elmokit.errors import FormatError
+from elmokit.kernels.gpu_training_lstm import GpuTrainingLstm
 from elmokit.kernels.training_char_cnn import training_convolution
 from elmokit.kernels.training_full_softmax import training_full_softmax
 from elmokit.kernels.training_lstm import training_lstm
 from elmokit.kernels.training_softmax import training_softmax
 from elmokit.lm.language_model import LanguageModel
-from elmokit.model.bilm import BiLM
+from elmokit.model.bilm import BiLM, one_by_one
 from elmokit.model.softmax import SoftmaxHead
 from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import RARELY, Corpus, build_corpus
@@ -82,7 +83,9 @@ def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpo
     vocabulary = corpus.vocabulary(options.vocabulary_size)
     size = len(vocabulary)
     shape = options.bilm if options.start is not None else with_input(options.bilm, options.read, size)
-    bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype))
+    on_a_gpu = torch.device(options.device).type == "cuda"
+    read_stacks = GpuTrainingLstm(dtype) if on_a_gpu else one_by_one
+    bilm = BiLM(shape, training_lstm(dtype), dropout, training_convolution(dtype), read_stacks)
     softmax = training_softmax(dtype), training_full_softmax(dtype)
     model = LanguageModel(bilm, SoftmaxHead(size, shape.output_dim), dropout, *softmax)
     if options.start is None or options.start.checkpoint.tied:
@@ -94,7 +97,7 @@ def build_trainer(options: PretrainOptions, corpus: Corpus, checkpoints: Checkpo
     model = model.to(options.device)
     if not ranks.first:
         torch.manual_seed(options.seed + ranks.rank)  # … and dropout of its own
-    way = Way(product_dtype=dtype, parts=options.accumulate, ranks=ranks)
+    way = Way(product_dtype=dtype, parts=options.accumulate, ranks=ranks, read_ahead=on_a_gpu)
     rows = word_rows(corpus, options.read, size)
     share = options.recipe.character_noise
     noise = CharacterNoise(share, options.seed, corpus.words) if share else None

@@ -4,8 +4,10 @@ The batch is B streams of text. They may be computed some rows at a time, one pa
 at once: each part has its own rows' states, all gradients are added up, and the update is the same to rounding.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from elmokit.errors import FormatError
+from elmokit.kernels.device import brought_to
 from elmokit.lm.language_model import Characters, LanguageModel, LmBatch, LmLosses, detach, lm_batch
 from elmokit.lm.perplexity import stream_perplexity
 from elmokit.model.bilm import BiLMState
@@ -24,6 +27,7 @@ from elmokit.pretraining.character_noise import CharacterNoise
 from elmokit.pretraining.corpus import Corpus
 from elmokit.pretraining.inputs import tables_of
 from elmokit.pretraining.layer_rates import optimizers_of
+from elmokit.pretraining.ready_window import Place, ReadyWindow, generator_of
 from elmokit.pretraining.recipes import Recipe
 from elmokit.pretraining.sentence_order import EndlessSentences
 from elmokit.pretraining.stream_states import join_states, split_state, state_from_tensors, state_tensors, without_memory
@@ -51,6 +55,8 @@ class Way:
     """Parts in which a process computes its rows, one after the other: less memory."""
     ranks: Ranks = ALONE
     """The processes that share the rows."""
+    read_ahead: bool = False
+    """Whether the next window is made ready while the device computes: of use where it computes by itself, as a GPU does."""
 
 
 class Pretrainer:
@@ -99,6 +105,8 @@ class Pretrainer:
         self.rows = _parts(self.way.ranks.share(recipe.batch_size), self.way.parts)
         self.lstm_states: list[BiLMState | None] = [None] * len(self.rows)
         """What the streams of each part remember."""
+        self._ahead: tuple[Place, ReadyWindow] | None = None
+        """What was read ahead, and where reading stood before it."""
         self.optimizers: list[Optimizer] = optimizers_of(model, recipe)
         self.schedule = SCHEDULES[recipe.schedule]
 
@@ -126,25 +134,26 @@ class Pretrainer:
         self.model.train()
         self._hold_body(used < self.recipe.head_first)
         set_learning_rates(self.optimizers, self.schedule(used, self.progress.steps))
-        began = self.sentences.passes
-        window = next(self.streams)
-        candidates = self.candidates()
+        ready = self._ready(0) if self._ahead is None else self._ahead[1]
+        self._ahead = None
+        window, candidates = ready.window, ready.candidates
         targets = int((window.forward_targets_BT != NOTHING).sum())
         total = torch.zeros((), device=self.device)
-        for number, rows in enumerate(self.rows):
-            part = _rows_of(window, rows)
-            losses, state = self.forward(self.batch(part), self._state_before(part, number), candidates)
+        for number, (batch, begins_B) in enumerate(zip(ready.batches, ready.begins, strict=True)):
+            losses, state = self.forward(batch, self._state_before(begins_B, number), candidates)
             loss = (losses.forward_N.sum() + losses.backward_N.sum()) / (self.directions * targets)
             # The reference sums over the window, which its clipping and its learning rate are made for.
             torch.autograd.backward(loss * self.recipe.window if self.recipe.optimizer == "reference" else loss)
             self.lstm_states[number] = detach(state)
             total += loss.detach()
+        if self.way.read_ahead:
+            self._ahead = self._place(), self._ready(1)
         self._add_up(window, candidates, total)
-        norm = clip_global_norm(self.model.parameters(), self.recipe.clip_norm)
-        if not torch.isfinite(norm):
+        mean_loss, norm = torch.stack([total, clip_global_norm(self.model.parameters(), self.recipe.clip_norm)]).tolist()
+        if not math.isfinite(norm):
             raise ValueError(
-                f"step {self.progress.steps}: the loss or its gradient is not finite (loss {total.item()}), on what was read "
-                f"between {began:.6f} and {self.sentences.passes:.6f} passes over the text; "
+                f"step {self.progress.steps}: the loss or its gradient is not finite (loss {mean_loss}), on what was read "
+                f"between {ready.began:.6f} and {ready.ended:.6f} passes over the text; "
                 f"{self.checkpoints.way_back(self.progress.steps)}"
             )
         # PyTorch warns of sparse gradients unless told to check them or not to.
@@ -154,27 +163,46 @@ class Pretrainer:
                 optimizer.zero_grad(set_to_none=True)
         self.consumed = _chained(self.consumed, window)
         before = self.progress
-        self.progress = replace(before, steps=before.steps + 1, tokens=before.tokens + targets, passes=self.sentences.passes)
-        return {"loss": total.item(), "gradient_norm": norm.item()}
+        self.progress = replace(before, steps=before.steps + 1, tokens=before.tokens + targets, passes=ready.ended)
+        return {"loss": mean_loss, "gradient_norm": norm}
 
-    def batch(self, window: StreamWindow) -> LmBatch:
-        """Make tensors of a window, of the directions that the model reads."""
+    def _ready(self, ahead: int) -> ReadyWindow:
+        """Read the next window, for so many steps from now, with all that depends on nothing else."""
+        began = self.sentences.passes
+        window = next(self.streams)
+        parts = [StreamWindow(*(ids_BT[rows] for ids_BT in window)) for rows in self.rows]
+        return ReadyWindow(
+            window,
+            [self.batch(part, ahead) for part in parts],
+            [brought_to(self.device, torch.from_numpy(part.forward_BT[:, 0] == BOS_ID)) for part in parts],
+            self.candidates(ahead),
+            began,
+            self.sentences.passes,
+        )
+
+    def _place(self) -> Place:
+        """Where reading stands."""
+        return Place(list(self.streams.unread), self.sentences.finished_passes, self.sentences.position)
+
+    def batch(self, window: StreamWindow, ahead: int = 0) -> LmBatch:
+        """Make tensors of a window, of the directions that the model reads, for so many steps from now."""
         both = self.model.bilm.config.bidirectional
-        return lm_batch(window, self._training_rows, self.vocabulary_size, self.device, bidirectional=both)
+        rows = partial(self._training_rows, step=self.progress.steps + ahead)
+        return lm_batch(window, rows, self.vocabulary_size, self.device, bidirectional=both)
 
-    def _training_rows(self, ids_U: NDArray[np.int64]) -> WordIds:
+    def _training_rows(self, ids_U: NDArray[np.int64], step: int) -> WordIds:
         """What the model reads of some words in training: the characters stand last in each row."""
         rows_UW = self.word_rows(ids_U)
         if self.noise is not None:
-            self.noise.add_(ids_U, rows_UW[:, -self.corpus.words.max_characters :], self.progress.steps)
+            self.noise.add_(ids_U, rows_UW[:, -self.corpus.words.max_characters :], step)
         return rows_UW
 
-    def _state_before(self, window: StreamWindow, number: int) -> BiLMState | None:
+    def _state_before(self, begins_B: Tensor, number: int) -> BiLMState | None:
         """What the streams of a part remember, those with a new sentence nothing if the recipe says so."""
         state = self.lstm_states[number]
         if state is None or not self.recipe.fresh_sentences:
             return state
-        return without_memory(state, torch.from_numpy(window.forward_BT[:, 0] == BOS_ID))
+        return without_memory(state, begins_B)
 
     def _hold_body(self, held: bool) -> None:
         """Let the softmax alone learn, or everything; a table that is both is the softmax's."""
@@ -189,14 +217,13 @@ class Pretrainer:
             losses, state = self.model(batch, state, candidates)
         return losses, state
 
-    def candidates(self) -> tuple[Candidates, ...] | None:
-        """Draw the candidates of each direction, the same in every process; none for the full softmax."""
+    def candidates(self, ahead: int = 0) -> tuple[Candidates, ...] | None:
+        """Draw the candidates for so many steps from now, the same in every process; none for the full softmax."""
         if self.recipe.negatives is None or self.recipe.negatives >= self.vocabulary_size:
             return None
-        return tuple(
-            draw_candidates(self.vocabulary_size, self.recipe.negatives, _generator(self.seed, self.progress.steps, direction))
-            for direction in range(self.directions)
-        )
+        random = [generator_of(self.seed, self.progress.steps + ahead, direction) for direction in range(self.directions)]
+        drawn = [draw_candidates(self.vocabulary_size, self.recipe.negatives, generator) for generator in random]
+        return tuple(Candidates(brought_to(self.device, ids_S), tries) for ids_S, tries in drawn)
 
     def _add_up(self, window: StreamWindow, candidates: tuple[Candidates, ...] | None, total: Tensor) -> None:
         """Add up the loss and the gradients of all processes.
@@ -221,7 +248,7 @@ class Pretrainer:
         """The words of the vocabulary that any process read, was asked for or drew, sorted."""
         ids = np.unique(np.stack(window[: 2 * self.directions]))
         known = torch.from_numpy(np.where((ids >= 0) & (ids < self.vocabulary_size), ids, UNK_ID))
-        touched: Tensor = torch.unique(torch.cat([known, *(drawn.ids_S for drawn in candidates or ())]))
+        touched: Tensor = torch.unique(torch.cat([known, *(drawn.ids_S.cpu() for drawn in candidates or ())]))
         return touched.to(self.device)
 
     def evaluate(self) -> dict[str, float]:
@@ -244,6 +271,7 @@ class Pretrainer:
         ranks = self.way.ranks
         state = join_states([state for state in self.lstm_states if state is not None])
         states = {name: torch.cat(ranks.gather(tensor)) for name, tensor in state_tensors(state).items()}
+        place = self._place() if self._ahead is None else self._ahead[0]
         random = {
             f"{name}.{rank}": tensor
             for name, own in _random_states(self.device).items()
@@ -255,11 +283,9 @@ class Pretrainer:
             if any(tensor is self.model.head.weight for tensor in _tables(self.model)):
                 del tensors["model.head.weight"]  # it is the table of words, which no file holds twice
             tensors |= optimizer_tensors(self.optimizers) | states | random
-            tensors |= {
-                f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(self.streams.unread)
-            }
+            tensors |= {f"unread.{row}": torch.from_numpy(np.ascontiguousarray(lines)) for row, lines in enumerate(place.unread)}
             try:
-                self.checkpoints.save(self.progress.steps, tensors, self._numbers())
+                self.checkpoints.save(self.progress.steps, tensors, self._numbers(place))
                 if self.progress.best_loss is not None and self.progress.without_gain == 0:
                     self.checkpoints.judge(self.progress.steps, self.progress.best_loss)
             except OSError as failed:
@@ -268,11 +294,11 @@ class Pretrainer:
         if number:
             raise error or OSError(int(number), "the first process could not write the checkpoint")
 
-    def _numbers(self) -> dict[str, Any]:
+    def _numbers(self, place: Place) -> dict[str, Any]:
         """What of a checkpoint is no tensor."""
         return {
             "progress": asdict(self.progress),
-            "place": [self.sentences.finished_passes, self.sentences.position],
+            "place": [place.finished_passes, place.position],
             "consumed": self.consumed,
             "processes": self.way.ranks.count,
         }
@@ -297,6 +323,7 @@ class Pretrainer:
             whole = state_from_tensors(tensors, self.device)
             self.lstm_states = [None if whole is None else split_state(whole, rows) for rows in self.rows]
             self.sentences.move_to(*numbers["place"])
+            self._ahead = None
             self.progress = Progress(**numbers["progress"])
             self.consumed = numbers["consumed"]
             return self._restore_random(tensors, numbers["processes"])
@@ -326,7 +353,7 @@ class Pretrainer:
             if self.device.type == "cuda" and f"random_device.{ranks.rank}" in tensors:
                 torch.cuda.set_rng_state(tensors[f"random_device.{ranks.rank}"], self.device)
             return ""
-        torch.manual_seed(int(_generator(self.seed, self.progress.steps, 2 + ranks.rank).initial_seed()))
+        torch.manual_seed(int(generator_of(self.seed, self.progress.steps, 2 + ranks.rank).initial_seed()))
         return (
             f"{processes} process(es) before, {ranks.count} now: the text, its order and the batch stay the same, "
             "what is dropped out is drawn anew"
@@ -350,11 +377,6 @@ def _parts(rows: slice, number: int) -> list[slice]:
     return [slice(start, start + each) for start in range(rows.start, rows.stop, each)]
 
 
-def _rows_of(window: StreamWindow, rows: slice) -> StreamWindow:
-    """Some rows of a window."""
-    return StreamWindow(*(ids_BT[rows] for ids_BT in window))
-
-
 def _dense_block(table: torch.nn.Parameter, touched_R: Tensor) -> Tensor:
     """The gradient of a table's touched rows, zero where this process did not touch them."""
     assert table.grad is not None
@@ -362,12 +384,6 @@ def _dense_block(table: torch.nn.Parameter, touched_R: Tensor) -> Tensor:
     block_RP = own.values().new_zeros(len(touched_R), table.shape[1])
     block_RP[torch.searchsorted(touched_R, own.indices()[0])] = own.values()
     return block_RP
-
-
-def _generator(seed: int, step: int, what: int) -> torch.Generator:
-    """Random numbers that depend on these three alone."""
-    words = np.random.SeedSequence([seed, step, what]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

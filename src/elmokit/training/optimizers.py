@@ -1,6 +1,7 @@
 """Optimizers over dense and row-sparse gradients, and the clipping of both by one global norm."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,17 @@ def modern_optimizers(body: ParamsT, rows: ParamsT, learning_rate: float) -> lis
         rows: Tables (or groups) with row-sparse gradients, where Adam would decay the moments of rows that were not drawn.
         learning_rate: AdamW's; Adagrad's is 25 times as high.
     """
+    groups: list[Any] = list(body)
     return [
-        AdamW(body, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
+        AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=_on_a_gpu(groups)),
         RowAdagrad(rows, lr=25 * learning_rate),
     ]
+
+
+def _on_a_gpu(parameters: Sequence[Any]) -> bool | None:
+    """Whether all are there, where one kernel does for many of them; None: no."""
+    tensors = [tensor for group in parameters for tensor in (group["params"] if isinstance(group, dict) else [group])]
+    return all(tensor.is_cuda for tensor in tensors) or None
 
 
 @torch.no_grad()
