@@ -111,7 +111,7 @@ def _draw_panel(axis: "Axes", panel: Panel) -> None:
     axis.invert_yaxis()
     axis.margins(x=0.12)
     axis.set_xlim(left=0)
-    axis.xaxis.set_major_formatter("{x:,g}")
+    axis.xaxis.set_major_formatter("{x:,.12g}")
     axis.set_title(panel.title, loc="left", fontsize="medium")
     if len(names) > 1 or marked:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", frameon=False, markerscale=0.5)

@@ -58,9 +58,9 @@ def draw_curves(path: Path, title: str, x_label: str, panels: Sequence[CurvePane
         axis.set_ylabel(panel.y_label)
         axis.set_xscale("log" if log_x else "linear")
         axis.set_yscale("log" if panel.log_y else "linear")
-        axis.xaxis.set_major_formatter("{x:,g}")
-        axis.yaxis.set_major_formatter("{x:,g}")
-        axis.yaxis.set_minor_formatter("{x:,g}" if panel.log_y and _narrow(panel) else "")
+        axis.xaxis.set_major_formatter("{x:,.12g}")
+        axis.yaxis.set_major_formatter("{x:,.12g}")
+        axis.yaxis.set_minor_formatter("{x:,.12g}" if panel.log_y and _narrow(panel) else "")
         axis.grid(visible=True, alpha=0.3)
         if any(curve.label for curve in panel.curves):
             axis.legend(fontsize="small", frameon=False)
