@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,9 @@ import pytest
 from elmokit.checkpoints.checkpoint import random_checkpoint
 from elmokit.checkpoints.folder import save_folder
 from elmokit.cli.commands.demo import _clip, demo
-from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig
+from elmokit.config import BiLMConfig, CharCnnConfig, ElmoConfig, TextConfig, WordTableConfig
 from elmokit.explore.uses import Use, read_uses
+from elmokit.text.tables import WordTable
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,13 @@ def test_demo_counts_over_the_whole_list(model: str, capsys: pytest.CaptureFixtu
 
 
 def test_demo_of_a_chinese_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its input is characters and words, as that of the bundled one."""
     char_cnn = CharCnnConfig(embedding_dim=4, filters=((1, 4), (2, 8)), highways=1, max_characters=6)
-    bilm = BiLMConfig(char_cnn=char_cnn, cell_dim=16, projection_dim=8)
+    table = WordTableConfig(words=4, dim=8, projection=True)
+    bilm = BiLMConfig(char_cnn=char_cnn, word_table=table, cell_dim=16, projection_dim=8)
     config = ElmoConfig(bilm=bilm, text=TextConfig(tokenizer="characters"), languages=("zh",))
-    save_folder(random_checkpoint(config, seed=3), tmp_path / "chinese")
+    words = WordTable({word: row for row, word in enumerate(["<S>", "</S>", "<UNK>", "苹"])})
+    save_folder(replace(random_checkpoint(config, seed=3), input_words=words), tmp_path / "chinese")
     demo(model=str(tmp_path / "chinese"))
     shown = capsys.readouterr().out
     assert len(re.findall(r"^\((水果|公司)\) .*\[苹果\]", shown, re.MULTILINE)) == 4

@@ -103,6 +103,13 @@ class Elmo(Predicting):
         """Make a model with random weights, on the CPU: for tests, and as a baseline."""
         return cls(random_checkpoint(config, seed), precision=precision)
 
+    def untrained(self, seed: int = 0) -> Self:
+        """Make the same model with random weights, on the CPU: a baseline for what training has taught it."""
+        random = random_checkpoint(self.config, seed)
+        own = self.checkpoint
+        known = dataclasses.replace(random, input_words=own.input_words, input_characters=own.input_characters)
+        return type(self)(known)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a model folder: the weights as they are now, and all else that came with the model.
 

@@ -77,7 +77,6 @@ def _show_text(elmo: "Elmo", uses: "Sequence[Use]", word: str) -> None:
 
 def _show_list(elmo: "Elmo", uses: "Sequence[Use]", word: str) -> None:
     """Print labelled uses of the word with the nearest one of each, and count the right ones over all words."""
-    from elmokit import Elmo
     from elmokit.explore.senses import neighbors, probe
     from elmokit.explore.uses import encode_uses
 
@@ -85,7 +84,7 @@ def _show_list(elmo: "Elmo", uses: "Sequence[Use]", word: str) -> None:
     found = neighbors(elmo, uses, word, layer=top, vectors=vectors)
     print(f'Uses of "{word}" with their senses, and below each the nearest of the {len(found) - 1} others:\n')
     _print_neighbors(found[:: -(-len(found) // SHOWN)])
-    random = [Elmo.from_config(elmo.config, seed).to(elmo.device) for seed in range(SEEDS)]
+    random = [elmo.untrained(seed).to(elmo.device) for seed in range(SEEDS)]
     report = probe(elmo, random, uses, layer=top, vectors=vectors)
     print(f"\nOver {report.uses} uses of {report.words} words, how often has the nearest one, by the top layer, the same sense?")
     print("Beside it simpler ways, and how many points the model is ahead of them (95 % interval):\n")
