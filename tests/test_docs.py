@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from elmokit import cli
+from elmokit.pretraining.recipes import RECIPES
+from elmokit.training.schedule import WARMUP_STEPS
 
 ROOT = Path(__file__).parent.parent
 GUIDES = ("docs/migrating.md", "docs/migrating.zh-CN.md")
@@ -80,3 +82,19 @@ def test_both_languages_show_the_same_commands_of_what_there_is() -> None:
     assert {command for _, command in named if command} <= set(cli.__all__)
     for script, _ in named:
         assert (ROOT / script).is_file() or (ROOT / script.replace(".", "/") / "__main__.py").is_file() or not script, script
+
+
+@pytest.mark.parametrize("page", PRETRAINING)
+def test_the_table_of_recipes_is_that_of_the_code(page: str) -> None:
+    lines = re.findall(r"^\| (.+) \|$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    cells = [row for row in (line.split(" | ") for line in lines) if len(row) == 3]
+    numbers = {row[0].split("`")[1]: row[1:] for row in cells if row[0].startswith("`--")}
+    for column, recipe in enumerate((RECIPES["modern"], RECIPES["reference"])):
+        assert float(numbers["--learning-rate"][column]) == recipe.learning_rate
+        assert numbers["--schedule"][column].startswith(recipe.schedule)
+        assert numbers["--batch-size"][column] == f"{recipe.batch_size} × {recipe.window}"
+        assert int(numbers["--negatives"][column]) == recipe.negatives
+        assert float(numbers["--dropout"][column]) == recipe.dropout
+    assert [f"{RECIPES[name].clip_norm}" for name in ("modern", "reference")] == ["1.0", "10.0"]
+    assert any(row[1:] == ["1.0", "10.0"] for row in cells)
+    assert str(WARMUP_STEPS) in numbers["--schedule"][0]
