@@ -83,7 +83,7 @@ def floor(shapes: list[Shape], dtype: torch.dtype, device: torch.device) -> list
     for shape in shapes:
         a, b = numbers(shape.s, shape.m, shape.k), numbers(shape.s, shape.k, shape.n)
         out = numbers(shape.s, shape.m, shape.n)
-        seconds = best(lambda a=a, b=b, out=out: [torch.bmm(a, b, out=out) for _ in range(TIMES)], device) / TIMES  # type: ignore[misc]  # a default for each
+        seconds = best(partial(_again, partial(torch.bmm, a, b, out=out), TIMES), device) / TIMES
         rows.append({**shape._asdict(), "us": 1e6 * seconds, "tflops": shape.operations / seconds / 1e12})
     return rows
 
@@ -133,7 +133,7 @@ def between(room: _Room, steps: TrainSteps, device: torch.device) -> dict[str, f
     }
     found: dict[str, float] = {}
     for name, (work, moved) in works.items():
-        seconds = best(lambda work=work: [work(t) for t in range(last)], device) / last  # type: ignore[misc]  # a default for each
+        seconds = best(partial(_each, work, last), device) / last
         found |= {f"{name} µs": 1e6 * seconds, f"{name} GB/s": sum(t.nbytes for t in moved) / seconds / 1e9}
     return found
 
@@ -163,3 +163,15 @@ def steps_on(device: torch.device) -> TrainSteps:
     from elmokit.kernels.train_kernels import KERNEL_STEPS
 
     return KERNEL_STEPS
+
+
+def _again(work: Callable[[], object], times: int) -> None:
+    """Do the same so many times."""
+    for _ in range(times):
+        work()
+
+
+def _each(work: Callable[[int], object], steps: int) -> None:
+    """Do all steps."""
+    for t in range(steps):
+        work(t)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.invented_corpus import SHORT, invented_corpus
+from torch import Tensor
 
 from benchmarks import gpu_pretrain
 from elmokit.kernels.train_steps import PLAIN_STEPS
@@ -42,9 +43,9 @@ def test_all_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_wrong_numbers_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def half_the_cells(*arguments: object) -> None:
-        PLAIN_STEPS.gates(*arguments)  # type: ignore[arg-type]  # as many as there are
-        arguments[4].mul_(0.5)  # type: ignore[attr-defined]  # a tensor
+    def half_the_cells(gates: Tensor, h: Tensor, bias: Tensor, before: Tensor, c: Tensor, m: Tensor, clip: float | None) -> None:
+        PLAIN_STEPS.gates(gates, h, bias, before, c, m, clip)
+        c.mul_(0.5)
 
     monkeypatch.setattr(gpu_pretrain, "PLAIN_STEPS", PLAIN_STEPS._replace(gates=half_the_cells))
     with pytest.raises(SystemExit, match="the device's numbers are not those of the CPU"):

@@ -290,9 +290,10 @@ class _BothDirections(torch.autograd.Function):
         """Read a window in a room, which is kept for the way back."""
         directions, rows, steps, inputs = x_SBTD.shape
         sizes = _Sizes(directions, steps, rows, inputs, h_SBP.shape[2], c_SBH.shape[2])
-        context.lent = kernel.lend(sizes, constants, c_SBH)
+        context.lent = lent = kernel.lend(sizes, constants, c_SBH)
+        assert lent.room is not None, "lent just now"
         by_direction = (weights[:directions], weights[directions : 2 * directions], weights[2 * directions :])
-        return context.lent.room.read(x_SBTD, h_SBP, c_SBH, _Weights(*by_direction))  # type: ignore[no-any-return]  # a context holds anything
+        return lent.room.read(x_SBTD, h_SBP, c_SBH, _Weights(*by_direction))
 
     @staticmethod
     @once_differentiable
